@@ -1,0 +1,88 @@
+//! CLIP's vision transformer.
+//!
+//! Reference: `VisionTransformer` in OpenAI's `clip/model.py`.
+
+use burn::nn::LayerNorm;
+use burn::tensor::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+
+use super::config::VitConfig;
+use super::transformer::Block;
+use super::weights::{WeightError, Weights};
+
+/// Patches → class token and positions → transformer → projection of the class token.
+#[derive(Debug, Clone)]
+pub struct VisionTransformer {
+    patch_embedding: Tensor<4>,
+    class_embedding: Tensor<3>,
+    positional_embedding: Tensor<3>,
+    ln_pre: LayerNorm,
+    blocks: Vec<Block>,
+    ln_post: LayerNorm,
+    projection: Tensor<2>,
+    patch_size: usize,
+}
+
+impl VisionTransformer {
+    /// Reads the tower under OpenAI's names below `visual`.
+    ///
+    /// # Errors
+    /// Names the first tensor that is missing or of another shape.
+    pub fn load(
+        weights: &Weights,
+        config: &VitConfig,
+        embed_dim: usize,
+    ) -> Result<Self, WeightError> {
+        let &VitConfig {
+            image_size,
+            patch_size,
+            width,
+            layers,
+            heads,
+            mlp_width,
+            activation,
+        } = config;
+        let visual = weights.below("visual");
+        let tokens = (image_size / patch_size).pow(2) + 1;
+        let blocks = (0..layers)
+            .map(|layer| {
+                let block = visual.below(format!("transformer.resblocks.{layer}"));
+                Block::load(&block, width, heads, mlp_width, activation)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            patch_embedding: visual.tensor("conv1.weight", [width, 3, patch_size, patch_size])?,
+            class_embedding: visual
+                .tensor("class_embedding", [width])?
+                .reshape([1, 1, width]),
+            positional_embedding: visual
+                .tensor("positional_embedding", [tokens, width])?
+                .unsqueeze(),
+            ln_pre: visual.below("ln_pre").layer_norm(width)?,
+            blocks,
+            ln_post: visual.below("ln_post").layer_norm(width)?,
+            projection: visual.tensor("proj", [width, embed_dim])?,
+            patch_size,
+        })
+    }
+
+    /// `pixels`: `[batch, 3, size, size]` → image features `[batch, embed_dim]`, not normalised.
+    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
+        let stride = [self.patch_size; 2];
+        let options = ConvOptions::new(stride, [0, 0], [1, 1], 1);
+        let patches = conv2d(pixels, self.patch_embedding.clone(), None, options);
+        let [batch, width, rows, columns] = patches.dims();
+        let patches = patches
+            .reshape([batch, width, rows * columns])
+            .swap_dims(1, 2);
+        let class = self.class_embedding.clone().expand([batch, 1, width]);
+        let x = Tensor::cat(vec![class, patches], 1) + self.positional_embedding.clone();
+        let x = self
+            .blocks
+            .iter()
+            .fold(self.ln_pre.forward(x), |x, block| block.forward(x));
+        let class = x.narrow(1, 0, 1).reshape([batch, width]);
+        self.ln_post.forward(class).matmul(self.projection.clone())
+    }
+}

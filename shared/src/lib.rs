@@ -1,0 +1,16 @@
+//! What the trainer and the page must do identically: CLIP, negative prompts,
+//! scores, metrics and the bundle.
+//!
+//! This crate touches no file system, no DOM and no clock, and compiles to WASM.
+//! Data takes one path through it: bytes → decoded RGB → preprocessed tensor →
+//! image feature → scores → verdict.
+//!
+//! Notation follows *Learning Transferable Negative Prompts for
+//! Out-of-Distribution Detection* (CVPR 2024): `k` classes, `p` negative prompts
+//! a class, `M` context tokens, `d` joint embedding width.
+
+pub mod bundle;
+pub mod clip;
+pub mod metric;
+pub mod prompt;
+pub mod score;

@@ -1,0 +1,12 @@
+//! Prompts: learned contexts in front of class names, and the losses that teach them.
+//!
+//! Positive prompt of class j: `[SOS] v_1 … v_M name_j . [EOS]`. Negative prompt i of
+//! class j: `[SOS] u_{i,1} … u_{i,M} name_j . [EOS]`. Contexts are shared by all
+//! classes unless they are class-specific.
+
+pub mod context;
+pub mod encode;
+pub mod loss;
+pub mod template;
+
+pub use encode::PromptEncoder;

@@ -1,0 +1,239 @@
+use super::softmax::{argmax, finite, largest, log_add_exp, log_sum_exp, scaled, scaled_but};
+use super::{FiredNegative, Input, Method, MethodSettings, ScoreError, ScoreScale, Similarities};
+
+/// NegPrompt: the probability of the best class when every negative prompt competes.
+///
+/// ```text
+/// p(y=i|x) = exp(S_i⁺) / ( Σ_j exp(S_j⁺) + w · Σ_l Σ_j exp(S⁻_{l,j}) )      S = cosine / temperature
+/// score    = max_i p(y=i|x), as log-odds:
+///            S_b⁺ − ln( Σ_{j≠b} exp(S_j⁺) + w · Σ_l Σ_j exp(S⁻_{l,j}) )     b = argmax_j S_j⁺
+/// ```
+///
+/// In the paper the temperature is `1 / logit_scale` and `w` (`negative_weight`) is 1.
+///
+/// Source: Li et al., *Learning Transferable Negative Prompts for Out-of-Distribution Detection*,
+/// CVPR 2024.
+pub struct NegPrompt;
+
+/// How many negatives an explanation names.
+const FIRED: usize = 5;
+
+impl Method for NegPrompt {
+    fn id(&self) -> &'static str {
+        "negprompt"
+    }
+
+    fn name(&self) -> &'static str {
+        "NegPrompt"
+    }
+
+    fn equation(&self) -> &'static str {
+        "max_i exp(S_i+) / (Σ_j exp(S_j+) + w · Σ_l Σ_j exp(S_lj−)), S = cosine / temperature"
+    }
+
+    fn source(&self) -> &'static str {
+        "Li et al., Learning Transferable Negative Prompts for Out-of-Distribution Detection, \
+         CVPR 2024"
+    }
+
+    fn needs(&self) -> &'static [Input] {
+        &[Input::Positive, Input::Negative]
+    }
+
+    fn scale(&self) -> ScoreScale {
+        ScoreScale::Probability
+    }
+
+    fn default_settings(&self, logit_scale: f32) -> MethodSettings {
+        MethodSettings::at_temperature(1.0 / logit_scale)
+    }
+
+    fn score(
+        &self,
+        similarities: &Similarities<'_>,
+        settings: &MethodSettings,
+    ) -> Result<f64, ScoreError> {
+        settings.check()?;
+        let (positive, negative) = similarities.require_both(self.name())?;
+        let factor = 1.0 / f64::from(settings.temperature);
+        let best = argmax(positive);
+        let others = log_sum_exp(scaled_but(positive, factor, best));
+        let rest = log_add_exp(others, negative_mass(negative, settings));
+        if rest == f64::NEG_INFINITY {
+            return Err(ScoreError::OneClass {
+                method: self.name(),
+            });
+        }
+        finite(self.name(), f64::from(positive[best]) * factor - rest)
+    }
+
+    /// The probabilities of the equation: they sum to less than 1, and what is missing is the
+    /// probability of "none of these".
+    fn class_probabilities(
+        &self,
+        similarities: &Similarities<'_>,
+        settings: &MethodSettings,
+    ) -> Result<Vec<f64>, ScoreError> {
+        settings.check()?;
+        let (positive, negative) = similarities.require_both(self.name())?;
+        let factor = 1.0 / f64::from(settings.temperature);
+        let classes = log_sum_exp(scaled(positive, factor));
+        let total = log_add_exp(classes, negative_mass(negative, settings));
+        Ok(scaled(positive, factor)
+            .map(|value| (value - total).exp())
+            .collect())
+    }
+
+    fn fired_negatives(
+        &self,
+        similarities: &Similarities<'_>,
+        settings: &MethodSettings,
+    ) -> Result<Vec<FiredNegative>, ScoreError> {
+        settings.check()?;
+        let (positive, negative) = similarities.require_both(self.name())?;
+        let shares = super::softmax::softmax(negative, 1.0 / f64::from(settings.temperature));
+        Ok(largest(&shares, FIRED)
+            .into_iter()
+            .map(|index| FiredNegative {
+                context: index / positive.len(),
+                class: index % positive.len(),
+                cosine: negative[index],
+                share: shares[index],
+            })
+            .collect())
+    }
+}
+
+/// `ln(w · Σ exp(S⁻))`, `−∞` when the weight is 0.
+fn negative_mass(negative: &[f32], settings: &MethodSettings) -> f64 {
+    if settings.negative_weight == 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    let factor = 1.0 / f64::from(settings.temperature);
+    f64::from(settings.negative_weight).ln() + log_sum_exp(scaled(negative, factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::generator::Generator;
+
+    fn naive(similarities: &Similarities<'_>, settings: &MethodSettings) -> Vec<f64> {
+        let exp = |value: &f32| (f64::from(*value) / f64::from(settings.temperature)).exp();
+        let positive: f64 = similarities.positive.iter().map(exp).sum();
+        let negative: f64 = similarities.negative.iter().map(exp).sum();
+        let total = positive + f64::from(settings.negative_weight) * negative;
+        similarities
+            .positive
+            .iter()
+            .map(|v| exp(v) / total)
+            .collect()
+    }
+
+    #[test]
+    fn equals_the_equation_where_that_can_be_computed() {
+        let mut generator = Generator::new(12);
+        for round in 0..200 {
+            let classes = 1 + generator.below(9);
+            let negatives = 1 + generator.below(4);
+            let mut cosines = |count: usize| -> Vec<f32> {
+                (0..count)
+                    .map(|_| generator.between(-0.3, 0.4) as f32)
+                    .collect()
+            };
+            let (positive, negative) = (cosines(classes), cosines(negatives * classes));
+            let similarities = Similarities {
+                positive: &positive,
+                negative: &negative,
+                ..Default::default()
+            };
+            let settings = MethodSettings {
+                temperature: [1.0, 0.05, 0.2][round % 3],
+                negative_weight: [1.0, 0.3, 2.5, 0.0][round % 4],
+            };
+            if classes == 1 && settings.negative_weight == 0.0 {
+                assert!(NegPrompt.score(&similarities, &settings).is_err());
+                continue;
+            }
+            let expected = naive(&similarities, &settings);
+            let found = NegPrompt
+                .class_probabilities(&similarities, &settings)
+                .unwrap();
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-12);
+            }
+            let best = expected.iter().copied().fold(0.0, f64::max);
+            let score = NegPrompt.score(&similarities, &settings).unwrap();
+            assert!((NegPrompt.scale().display(score) - best).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn clear_cases_do_not_tie() {
+        let settings = NegPrompt.default_settings(100.0);
+        let score = |positive: &[f32], negative: &[f32]| {
+            let similarities = Similarities {
+                positive,
+                negative,
+                ..Default::default()
+            };
+            NegPrompt.score(&similarities, &settings).unwrap()
+        };
+        let clear = score(&[0.8, 0.1], &[0.1, 0.0]);
+        let clearer = score(&[0.9, 0.1], &[0.1, 0.0]);
+        assert!(clearer > clear && clear > 36.0);
+        let hopeless = score(&[-0.8, -0.9], &[0.9, 0.9]);
+        let worse = score(&[-0.9, -0.9], &[0.9, 0.9]);
+        assert!(worse < hopeless && worse.is_finite());
+    }
+
+    #[test]
+    fn weight_zero_leaves_the_negatives_out() {
+        let similarities = Similarities {
+            positive: &[0.3, 0.1, 0.2],
+            negative: &[0.9, 0.9, 0.9],
+            ..Default::default()
+        };
+        let settings = MethodSettings {
+            temperature: 0.1,
+            negative_weight: 0.0,
+        };
+        let probabilities = NegPrompt
+            .class_probabilities(&similarities, &settings)
+            .unwrap();
+        assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn names_the_negatives_that_fired() {
+        let similarities = Similarities {
+            positive: &[0.3, 0.1],
+            negative: &[0.0, 0.1, 0.5, 0.2],
+            ..Default::default()
+        };
+        let explanation = NegPrompt
+            .explain(&similarities, &NegPrompt.default_settings(20.0))
+            .unwrap();
+        assert_eq!(explanation.predicted, 0);
+        let first = &explanation.negatives[0];
+        assert_eq!((first.context, first.class, first.cosine), (1, 0, 0.5));
+        let shares: f64 = explanation.negatives.iter().map(|fired| fired.share).sum();
+        assert!((shares - 1.0).abs() < 1e-12);
+        let listed: f64 = explanation.top.iter().map(|entry| entry.probability).sum();
+        assert!((listed + explanation.none - 1.0).abs() < 1e-12);
+        assert!(explanation.none > 0.9);
+    }
+
+    #[test]
+    fn refuses_a_ragged_list_of_negatives() {
+        let similarities = Similarities {
+            positive: &[0.3, 0.1],
+            negative: &[0.0, 0.1, 0.5],
+            ..Default::default()
+        };
+        assert!(matches!(
+            NegPrompt.score(&similarities, &NegPrompt.default_settings(20.0)),
+            Err(ScoreError::Length { found: 3, .. })
+        ));
+    }
+}

@@ -1,0 +1,147 @@
+//! Softmax arithmetic in `f64`, always through log-sum-exp.
+
+use std::cmp::Ordering;
+
+use super::ScoreError;
+
+/// `ln Σ exp(values)`; `−∞` for no values.
+pub(super) fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let highest = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    if highest == f64::NEG_INFINITY {
+        return highest;
+    }
+    highest
+        + values
+            .map(|value| (value - highest).exp())
+            .sum::<f64>()
+            .ln()
+}
+
+/// `ln(exp(a) + exp(b))`.
+pub(super) fn log_add_exp(a: f64, b: f64) -> f64 {
+    log_sum_exp([a, b].into_iter())
+}
+
+/// The position of the largest value, the first of equals; 0 for no values.
+pub(super) fn argmax<T: Copy + PartialOrd>(values: &[T]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate().skip(1) {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// The positions of the `count` largest values in descending order, the first of equals first.
+pub(super) fn largest(values: &[f64], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    let descending = |&a: &usize, &b: &usize| {
+        values[b]
+            .partial_cmp(&values[a])
+            .unwrap_or(Ordering::Equal)
+            .then(a.cmp(&b))
+    };
+    if count < order.len() {
+        order.select_nth_unstable_by(count, descending);
+        order.truncate(count);
+    }
+    order.sort_unstable_by(descending);
+    order
+}
+
+/// `values · factor` in `f64`, all but the one at `left_out`.
+pub(super) fn scaled_but(
+    values: &[f32],
+    factor: f64,
+    left_out: usize,
+) -> impl Iterator<Item = f64> + Clone {
+    let kept = move |(index, &value): (usize, &f32)| {
+        (index != left_out).then_some(f64::from(value) * factor)
+    };
+    values.iter().enumerate().filter_map(kept)
+}
+
+/// `values · factor` in `f64`.
+pub(super) fn scaled(values: &[f32], factor: f64) -> impl Iterator<Item = f64> + Clone {
+    values.iter().map(move |&value| f64::from(value) * factor)
+}
+
+/// The log-odds of the largest softmax probability of `values · factor`: `m − logsumexp(others)`.
+pub(super) fn log_odds_of_max(
+    method: &'static str,
+    values: &[f32],
+    factor: f64,
+) -> Result<f64, ScoreError> {
+    if values.len() < 2 {
+        return Err(ScoreError::OneClass { method });
+    }
+    let best = argmax(values);
+    let others = log_sum_exp(scaled_but(values, factor, best));
+    finite(method, f64::from(values[best]) * factor - others)
+}
+
+/// `softmax(values · factor)`.
+pub(super) fn softmax(values: &[f32], factor: f64) -> Vec<f64> {
+    let total = log_sum_exp(scaled(values, factor));
+    scaled(values, factor)
+        .map(|value| (value - total).exp())
+        .collect()
+}
+
+/// The score, unless it overflowed.
+pub(super) fn finite(method: &'static str, score: f64) -> Result<f64, ScoreError> {
+    if score.is_finite() {
+        Ok(score)
+    } else {
+        Err(ScoreError::Overflow { method })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::generator::Generator;
+
+    #[test]
+    fn log_sum_exp_neither_overflows_nor_vanishes() {
+        let values = [1000.0, 1000.0];
+        assert!((log_sum_exp(values.into_iter()) - (1000.0 + 2f64.ln())).abs() < 1e-12);
+        let values = [-1000.0, -1000.0];
+        assert!((log_sum_exp(values.into_iter()) - (-1000.0 + 2f64.ln())).abs() < 1e-12);
+        assert_eq!(log_sum_exp(std::iter::empty()), f64::NEG_INFINITY);
+        assert_eq!(log_add_exp(f64::NEG_INFINITY, 3.0), 3.0);
+    }
+
+    #[test]
+    fn log_odds_agree_with_the_probability() {
+        let mut generator = Generator::new(11);
+        for _ in 0..100 {
+            let count = 2 + generator.below(20);
+            let values: Vec<f32> = (0..count)
+                .map(|_| generator.between(-1.0, 1.0) as f32)
+                .collect();
+            let factor = generator.between(0.1, 8.0);
+            let odds = log_odds_of_max("test", &values, factor).unwrap();
+            let p = softmax(&values, factor).into_iter().fold(0.0, f64::max);
+            assert!((odds - (p / (1.0 - p)).ln()).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn log_odds_tell_apart_what_rounds_to_one() {
+        let clear = log_odds_of_max("test", &[0.9, 0.2], 100.0).unwrap();
+        let clearer = log_odds_of_max("test", &[0.9, 0.1], 100.0).unwrap();
+        assert_eq!(softmax(&[0.9, 0.2], 100.0)[0], 1.0);
+        assert!(clearer > clear);
+    }
+
+    #[test]
+    fn largest_orders_and_breaks_ties_by_position() {
+        let values = [0.1, 0.5, 0.3, 0.5, 0.2];
+        assert_eq!(largest(&values, 3), [1, 3, 2]);
+        assert_eq!(largest(&values, 9), [1, 3, 2, 4, 0]);
+        assert_eq!(largest(&values, 0), [0usize; 0]);
+        assert_eq!(argmax(&values), 1);
+    }
+}

@@ -1,0 +1,433 @@
+//! What a person does on a good day.
+
+use serde_json::{Value, json};
+
+use super::stage::{Stage, encoded, noise, sample};
+use xtask::webdriver::Options;
+
+const SAMPLES: [&str; 3] = ["astronaut.jpg", "coffee.jpg", "rocket.jpg"];
+
+fn with_samples() -> Stage {
+    let stage = Stage::ready(&Options::default());
+    stage.show(&SAMPLES.map(sample), 60);
+    stage
+}
+
+#[test]
+fn photos_get_their_verdicts() {
+    let stage = Stage::ready(&Options::default());
+    stage.browser.screenshot("empty");
+    stage.show(&SAMPLES.map(sample), 60);
+    let astronaut = stage.card("astronaut.jpg");
+    assert_eq!(astronaut["device"], "cpu");
+    for file in SAMPLES {
+        let card = stage.card(file);
+        let verdict = card["verdict"].as_str().unwrap();
+        assert!(matches!(verdict, "in" | "out"), "{card}");
+        assert!(
+            card["score"]
+                .as_str()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+                .is_finite()
+        );
+        let text = card["text"].as_str().unwrap();
+        let words = if verdict == "in" {
+            format!("In {}", card["class"].as_str().unwrap())
+        } else {
+            "Out none of these".to_owned()
+        };
+        assert!(text.replace('\n', " ").contains(&words), "{text}");
+        assert!(
+            text.contains("of 100 photos that belong") && text.contains("threshold"),
+            "{text}"
+        );
+    }
+    // Newest first, and said aloud.
+    let first = stage
+        .browser
+        .run("return document.querySelector('.card').dataset.file");
+    assert_eq!(first, "rocket.jpg");
+    stage.browser.wait(
+        "a spoken verdict",
+        5,
+        "return document.querySelector('#announcer').textContent.includes('.jpg')",
+    );
+    assert!(stage.text("#tally-text").starts_with("3 photos:"));
+    stage.browser.screenshot("verdicts");
+}
+
+#[test]
+fn the_threshold_moves_every_verdict_at_once() {
+    let stage = with_samples();
+    let before = stage.card("astronaut.jpg")["score"].clone();
+    let set = |value: &str| {
+        stage.browser.run_with(
+            "const slider = document.querySelector('#threshold'); slider.value = arguments[0]; slider.dispatchEvent(new Event('input', { bubbles: true }))",
+            json!([value]),
+        );
+    };
+    let verdicts = |wanted: &str| {
+        SAMPLES
+            .iter()
+            .all(|file| stage.card(file)["verdict"] == wanted)
+    };
+    set("1000");
+    let strict = stage.text("#rate-hit");
+    stage.browser.screenshot("threshold-high");
+    set("0");
+    let lax = stage.text("#rate-hit");
+    let percent = |text: &str| {
+        text.trim_start_matches(['<', '>', ' '])
+            .trim_end_matches(" %")
+            .parse::<f64>()
+            .unwrap()
+    };
+    assert!(percent(&lax) > percent(&strict), "{lax} {strict}");
+    assert_eq!(
+        stage.card("astronaut.jpg")["score"],
+        before,
+        "the score does not depend on the threshold"
+    );
+    assert!(verdicts("in") || percent(&lax) < 100.0);
+    stage.browser.click("#threshold-reset");
+    let kept = percent(&stage.text("#rate-hit"));
+    assert!((94.9..=97.0).contains(&kept), "{kept}");
+}
+
+#[test]
+fn methods_switch_without_reading_again() {
+    let stage = with_samples();
+    let methods = stage
+        .browser
+        .run("return [...document.querySelectorAll('#methods input')].map((input) => input.value)");
+    let methods: Vec<&str> = methods
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    for wanted in ["negprompt", "mcm", "max-logit", "energy"] {
+        assert!(methods.contains(&wanted), "{methods:?}");
+    }
+    let mut seen = Vec::new();
+    for method in &methods {
+        stage.browser.run_with(
+            "document.querySelector(`#methods [value=${arguments[0]}]`).click()",
+            json!([method]),
+        );
+        // At once, in the same turn: nothing is computed anew.
+        seen.push(
+            stage.card("coffee.jpg")["score"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
+        assert!(
+            stage
+                .browser
+                .run("return document.querySelector('#queue').hidden")
+                .as_bool()
+                .unwrap()
+        );
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), methods.len(), "each method has its own score");
+}
+
+#[test]
+fn classes_can_be_edited() {
+    let stage = with_samples();
+    let classes = "#classes";
+    let own = stage
+        .browser
+        .run("return document.querySelector('#classes').value");
+    let write = |text: &str| {
+        stage.browser.run_with(
+            "const area = document.querySelector('#classes'); area.value = arguments[0]; area.dispatchEvent(new Event('input'))",
+            json!([text]),
+        );
+        stage.browser.click("#classes-apply");
+    };
+    write("rocket\nastronaut\nespresso\nqwzxv gadget");
+    stage.browser.wait(
+        "edited classes",
+        60,
+        "return document.querySelector('#classes-count').textContent === '4'",
+    );
+    assert!(
+        stage.text("#classes-warnings").contains("“qwzxv”"),
+        "{}",
+        stage.text("#classes-warnings")
+    );
+    for file in SAMPLES {
+        let class = stage.card(file)["class"].as_str().unwrap().to_owned();
+        assert!(
+            ["rocket", "astronaut", "espresso", "qwzxv gadget"].contains(&class.as_str()),
+            "{class}"
+        );
+    }
+    assert_eq!(stage.card("rocket.jpg")["class"], "rocket");
+    stage
+        .browser
+        .run("document.querySelector('#panel-classes').scrollIntoView()");
+    stage.browser.screenshot("classes-edited");
+    // A list that cannot be used is refused, and the old one counts on.
+    write("alone");
+    assert!(
+        stage
+            .text("#classes-warnings")
+            .contains("at least two names")
+    );
+    assert_eq!(stage.text("#classes-count"), "4");
+    stage.browser.click("#classes-reset");
+    stage.browser.wait(
+        "the bundle's classes",
+        60,
+        "return document.querySelector('#classes-reset').hidden",
+    );
+    assert_eq!(
+        stage.browser.run_with(
+            "return document.querySelector(arguments[0]).value",
+            json!([classes])
+        ),
+        own
+    );
+}
+
+#[test]
+fn why_shows_the_figures_with_the_photo() {
+    let stage = with_samples();
+    stage
+        .browser
+        .run("document.querySelector('.card[data-file=\"coffee.jpg\"] .act-why').click()");
+    assert_eq!(stage.text("#why-title"), "coffee.jpg");
+    let figures = "return [...document.querySelectorAll('.figures figure')].filter((figure) => !figure.hidden && figure.querySelector('svg')).map((figure) => figure.id)";
+    let figures = stage.browser.run(figures);
+    for id in ["figure-similarity", "figure-score", "figure-map"] {
+        assert!(
+            figures
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|figure| figure == id),
+            "{figures}"
+        );
+    }
+    let photos = stage
+        .browser
+        .run("return document.querySelectorAll('#figure-map .map-photo').length");
+    assert_eq!(photos, 3);
+    assert!(stage.text("#figure-similarity").contains("this photo"));
+    stage.browser.screenshot("why");
+    // The photo on the map leads to its own figures.
+    stage.browser.run("document.querySelector('#figure-map .map-photo:not([data-chosen=true])').dispatchEvent(new MouseEvent('click', { bubbles: true }))");
+    assert_ne!(stage.text("#why-title"), "coffee.jpg");
+}
+
+#[test]
+fn many_photos_can_be_cancelled() {
+    let stage = Stage::ready(&Options::default());
+    let photos: Vec<_> = (0..40)
+        .map(|salt| {
+            stage.file(
+                &format!("photo {salt}.jpg"),
+                &encoded(&noise(640, 480, salt), image::ImageFormat::Jpeg),
+            )
+        })
+        .collect();
+    stage.browser.upload("#photos", &photos);
+    stage.browser.wait(
+        "a first card",
+        30,
+        "return document.querySelectorAll('.card').length > 1",
+    );
+    assert!(stage.text("#queue-text").contains("of 40 photos"));
+    stage.browser.screenshot("queue");
+    stage.browser.click("#queue-cancel");
+    stage.browser.wait(
+        "an end of the queue",
+        10,
+        "return document.querySelector('#queue').hidden",
+    );
+    let count = stage.count();
+    assert!((2..40).contains(&count), "{count}");
+    stage.browser.click("#clear");
+    assert_eq!(stage.count(), 0);
+    assert_eq!(
+        stage.browser.run("return document.body.dataset.photos"),
+        "none"
+    );
+}
+
+#[test]
+fn verdicts_can_be_taken_away() {
+    let stage = with_samples();
+    // What would be saved is caught on its way.
+    stage.browser.run(
+        "window.saved = []; HTMLAnchorElement.prototype.click = function () { window.saved.push([this.download, fetch(this.href).then((r) => r.text()).catch(String)]); };
+         window.copied = null; navigator.clipboard.writeText = async (text) => { window.copied = text; };",
+    );
+    stage.browser.click("#export-csv");
+    stage.browser.click("#export-json");
+    stage
+        .browser
+        .run("document.querySelector('.card[data-file=\"coffee.jpg\"] .act-copy').click()");
+    assert!(
+        stage
+            .browser
+            .run("return window.copied")
+            .as_str()
+            .unwrap()
+            .starts_with("coffee.jpg\n")
+    );
+    let names = stage
+        .browser
+        .run("return window.saved.map((file) => file[0])");
+    assert_eq!(names, json!(["verdicts.csv", "verdicts.json"]));
+}
+
+#[test]
+fn photos_can_be_dropped_and_pasted() {
+    let stage = Stage::ready(&Options::default());
+    let script = "
+        const blob = await (await fetch('samples/cat.jpg')).blob();
+        const data = new DataTransfer();
+        data.items.add(new File([blob], arguments_name, { type: 'image/jpeg' }));
+        document.body.dispatchEvent(new DragEvent('dragover', { dataTransfer: data, bubbles: true, cancelable: true }));
+        const veil = !document.querySelector('#veil').hidden;
+        const event = arguments_event === 'drop'
+            ? new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true })
+            : new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true });
+        document.body.dispatchEvent(event);
+        return veil;";
+    for (name, event) in [("dropped.jpg", "drop"), ("pasted.jpg", "paste")] {
+        let script = script
+            .replace("arguments_name", &format!("'{name}'"))
+            .replace("arguments_event", &format!("'{event}'"));
+        assert_eq!(stage.browser.await_script(&script), true);
+        let found =
+            format!("return document.querySelector('.card[data-file=\"{name}\"]') !== null");
+        stage.browser.wait("its card", 30, &found);
+    }
+    assert_eq!(
+        stage.card("dropped.jpg")["score"],
+        stage.card("pasted.jpg")["score"]
+    );
+}
+
+#[test]
+fn samples_are_one_click_away() {
+    let stage = Stage::ready(&Options::default());
+    stage.browser.click("[data-sample='cat.jpg']");
+    stage.browser.wait(
+        "its card",
+        30,
+        "return document.querySelector('.card[data-file=\"cat.jpg\"]') !== null",
+    );
+    // A photo that came before the model is read once it is there.
+    stage.browser.open(&stage.address);
+    stage.browser.click("[data-sample='coffee.jpg']");
+    stage.browser.wait(
+        "its card",
+        60,
+        "return document.querySelector('.card[data-file=\"coffee.jpg\"]') !== null",
+    );
+}
+
+#[test]
+fn the_keyboard_alone_is_enough() {
+    let stage = with_samples();
+    stage
+        .browser
+        .run("document.querySelector('#tab-verdicts').focus()");
+    stage.browser.press("\u{e014}");
+    assert_eq!(
+        stage.browser.run("return document.activeElement.id"),
+        "tab-why"
+    );
+    assert_eq!(
+        stage
+            .browser
+            .run("return document.querySelector('#view-why').hidden"),
+        false
+    );
+    stage.browser.press("\u{e012}");
+    assert_eq!(
+        stage
+            .browser
+            .run("return document.querySelector('#view-verdicts').hidden"),
+        false
+    );
+    // Every control can be reached with Tab, and shows that it has the focus.
+    let reached = "
+        const reached = new Set();
+        for (const element of document.querySelectorAll('button, input, textarea, summary, .card')) {
+            if (element.disabled || element.closest('[hidden]') || element.closest('dialog:not([open])')) continue;
+            element.focus();
+            if (document.activeElement === element) reached.add(element.id || element.className || element.value);
+        }
+        return [...reached];";
+    let reached = stage.browser.run(reached).to_string();
+    for control in [
+        "photos",
+        "folder",
+        "camera",
+        "paste",
+        "threshold",
+        "classes",
+        "bundle-address",
+        "export-csv",
+        "act-why",
+    ] {
+        assert!(reached.contains(control), "{control} is not in {reached}");
+    }
+}
+
+#[test]
+fn it_fits_a_phone_and_the_dark() {
+    let stage = Stage::ready(&Options {
+        window: Some((500, 844)),
+        ..Options::default()
+    });
+    stage.browser.chromium(
+        "Emulation.setDeviceMetricsOverride",
+        json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true }),
+    );
+    stage.browser.screenshot("phone-empty");
+    stage.show(&SAMPLES.map(sample), 60);
+    stage.browser.screenshot("phone");
+    let overflow = "return document.documentElement.scrollWidth - window.innerWidth";
+    assert!(
+        stage.browser.run(overflow).as_i64().unwrap() <= 0,
+        "the page is wider than the phone"
+    );
+    stage.browser.click("#settings-toggle");
+    stage.browser.screenshot("phone-settings");
+    assert!(stage.browser.run(overflow).as_i64().unwrap() <= 0);
+    let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
+    stage.browser.chromium("Emulation.setEmulatedMedia", dark);
+    stage.browser.click("#settings-toggle");
+    stage.browser.screenshot("phone-dark");
+    stage.browser.chromium(
+        "Emulation.setDeviceMetricsOverride",
+        json!({ "width": 1440, "height": 1000, "deviceScaleFactor": 1, "mobile": false }),
+    );
+    stage.browser.screenshot("dark");
+    stage
+        .browser
+        .run("document.querySelector('.card .act-why').click()");
+    stage.browser.screenshot("why-dark");
+    let paper = stage
+        .browser
+        .run("return getComputedStyle(document.body).backgroundColor");
+    stage.browser.click("#theme");
+    assert_ne!(
+        stage
+            .browser
+            .run("return getComputedStyle(document.body).backgroundColor"),
+        paper
+    );
+}

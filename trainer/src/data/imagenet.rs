@@ -1,0 +1,328 @@
+//! The layouts ImageNet and Tiny ImageNet come in: folders named by synset, and a file that gives
+//! the synsets their names.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::annotated::{self, Annotated};
+use super::folder::halves_of;
+use super::walk::{Found, folders_in, images_below, images_in};
+use super::{Dataset, Source, Split, class_name};
+use crate::output::explain;
+
+/// `DIR[/train|/val]/n01440764/*.JPEG` with a file of synset names in `DIR` or above, the
+/// archive of the Kaggle challenge (`DIR/ILSVRC/Data/CLS-LOC`), or Tiny ImageNet.
+pub struct ImageNet;
+
+/// Files that give synsets their names, one a line: `n01440764 tench, Tinca tinca`.
+const NAME_FILES: &[&str] = &["LOC_synset_mapping.txt", "synset_words.txt", "words.txt"];
+
+/// How far above the images the names and solutions are looked for.
+const LEVELS_ABOVE: usize = 3;
+
+impl Source for ImageNet {
+    fn id(&self) -> &'static str {
+        "imagenet"
+    }
+
+    fn describes(&self) -> &'static str {
+        "folders named by synset (n01440764), with LOC_synset_mapping.txt, synset_words.txt or words.txt beside or above them"
+    }
+
+    fn recognises(&self, path: &Path) -> bool {
+        path.is_dir()
+            && images_root(path)
+                .and_then(|root| holds_synsets(&root))
+                .unwrap_or(false)
+    }
+
+    fn read(&self, path: &Path) -> Result<Dataset> {
+        let root = images_root(path)?;
+        let names = read_names(&root)?;
+        let mut images = Vec::new();
+        let mut others = Found::default();
+        let halves = halves_of(&root)?;
+        if halves.is_empty() {
+            images.extend(synset_folders(&root, "", None, &mut others)?);
+        }
+        for (folder, name, split) in &halves {
+            let prefix = format!("{name}/");
+            let of_half = synset_folders(folder, &prefix, Some(*split), &mut others)?;
+            if of_half.is_empty() {
+                images.extend(flat_half(&root, folder, &prefix, *split, &mut others)?);
+            } else {
+                images.extend(of_half);
+            }
+        }
+        let mut dataset = annotated::dataset(path, "imagenet", images);
+        dataset.warnings = others.warnings(path);
+        let (classes, warnings) = name_classes(&dataset.classes, &names);
+        dataset.classes = classes;
+        dataset.warnings.extend(warnings);
+        Ok(dataset)
+    }
+}
+
+/// Where the folders of images are: `path` itself, or deep inside Kaggle's archive.
+fn images_root(path: &Path) -> Result<PathBuf> {
+    for below in ["ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"] {
+        let inside = path.join(below);
+        if inside.is_dir() {
+            return Ok(inside);
+        }
+    }
+    Ok(path.to_path_buf())
+}
+
+fn is_synset(name: &str) -> bool {
+    name.len() == 9
+        && name.starts_with('n')
+        && name[1..].bytes().all(|digit| digit.is_ascii_digit())
+}
+
+fn holds_synsets(root: &Path) -> Result<bool> {
+    let mut places = vec![root.to_path_buf()];
+    places.extend(halves_of(root)?.into_iter().map(|(folder, _, _)| folder));
+    for place in places {
+        if folders_in(&place)?.iter().any(|(_, name)| is_synset(name)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn synset_folders(
+    folder: &Path,
+    prefix: &str,
+    split: Option<Split>,
+    others: &mut Found,
+) -> Result<Vec<Annotated>> {
+    let mut images = Vec::new();
+    for (synset_folder, synset) in folders_in(folder)? {
+        if !is_synset(&synset) {
+            continue;
+        }
+        let found = images_below(&synset_folder)?;
+        others.absorb_others(&found);
+        let items = found
+            .within(&format!("{prefix}{synset}"))
+            .into_items(None, split);
+        images.extend(items.into_iter().map(|item| Annotated {
+            path: item.path,
+            name: item.name,
+            class: Some(synset.clone()),
+            split: item.split,
+        }));
+    }
+    Ok(images)
+}
+
+/// A half whose images lie in one folder, their synsets in a table: ImageNet's `val` with
+/// `LOC_val_solution.csv`, Tiny ImageNet's `val/images` with `val_annotations.txt`.
+fn flat_half(
+    root: &Path,
+    folder: &Path,
+    prefix: &str,
+    split: Split,
+    others: &mut Found,
+) -> Result<Vec<Annotated>> {
+    let within = folder.join("images");
+    let (place, prefix) = if within.is_dir() {
+        (within, format!("{prefix}images"))
+    } else {
+        (
+            folder.to_path_buf(),
+            prefix.trim_end_matches('/').to_owned(),
+        )
+    };
+    let found = images_in(&place)?;
+    if found.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let synsets = read_solution(root, folder)?;
+    others.absorb_others(&found);
+    Ok(found
+        .within(&prefix)
+        .into_items(None, Some(split))
+        .into_iter()
+        .map(|item| {
+            let stem = item.path.file_stem().unwrap_or_default().to_string_lossy();
+            Annotated {
+                class: synsets.get(stem.as_ref()).cloned(),
+                path: item.path.clone(),
+                name: item.name.clone(),
+                split: item.split,
+            }
+        })
+        .collect())
+}
+
+/// Image name without extension → synset. Empty where no table is found: such images are read
+/// without a class.
+fn read_solution(root: &Path, folder: &Path) -> Result<BTreeMap<String, String>> {
+    let annotations = folder.join("val_annotations.txt");
+    let (path, separators): (PathBuf, &[char]) = if annotations.is_file() {
+        (annotations, &['\t'])
+    } else if let Some(path) = find_above(root, "LOC_val_solution.csv") {
+        (path, &[',', ' '])
+    } else {
+        return Ok(BTreeMap::new());
+    };
+    let text = fs::read_to_string(&path).map_err(|error| explain(error, "read", &path))?;
+    let mut synsets = BTreeMap::new();
+    for line in text.lines() {
+        let mut fields = line.split(separators);
+        if let (Some(image), Some(synset)) = (fields.next(), fields.next())
+            && is_synset(synset)
+        {
+            let stem = image.rsplit_once('.').map_or(image, |(stem, _)| stem);
+            synsets.insert(stem.to_owned(), synset.to_owned());
+        }
+    }
+    Ok(synsets)
+}
+
+/// Synset → its names in order.
+fn read_names(root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let Some(path) = NAME_FILES.iter().find_map(|file| find_above(root, file)) else {
+        bail!(
+            "{} has folders named by synset and no file that names the synsets: put {} there or above (one line a synset: n01440764 tench, Tinca tinca)",
+            root.display(),
+            NAME_FILES.join(", or ")
+        );
+    };
+    let text = fs::read_to_string(&path).map_err(|error| explain(error, "read", &path))?;
+    let names: BTreeMap<_, _> = text
+        .lines()
+        .filter_map(|line| line.trim().split_once([' ', '\t']))
+        .filter(|(synset, _)| is_synset(synset))
+        .map(|(synset, names)| {
+            let names = names.split(',').map(class_name).filter(|n| !n.is_empty());
+            (synset.to_owned(), names.collect())
+        })
+        .collect();
+    if names.is_empty() {
+        bail!(
+            "{} names no synset: each line must read like `n01440764 tench, Tinca tinca`",
+            path.display()
+        );
+    }
+    Ok(names)
+}
+
+fn find_above(from: &Path, file: &str) -> Option<PathBuf> {
+    let from = fs::canonicalize(from).ok()?;
+    from.ancestors()
+        .take(LEVELS_ABOVE + 1)
+        .map(|folder| folder.join(file))
+        .find(|path| path.is_file())
+}
+
+/// Each synset's first name that no other synset has as its first (a crane is a bird and a
+/// machine); the synset itself tells the rest apart.
+fn name_classes(
+    synsets: &[String],
+    names: &BTreeMap<String, Vec<String>>,
+) -> (Vec<String>, Vec<String>) {
+    let no_names = Vec::new();
+    let of = |synset: &String| names.get(synset).unwrap_or(&no_names);
+    let mut first_names: BTreeMap<&str, usize> = BTreeMap::new();
+    for first in synsets.iter().filter_map(|synset| of(synset).first()) {
+        *first_names.entry(first).or_default() += 1;
+    }
+    let mut warnings = Vec::new();
+    let mut taken: BTreeMap<String, &String> = BTreeMap::new();
+    let mut classes = Vec::with_capacity(synsets.len());
+    for synset in synsets {
+        let candidates = of(synset);
+        let free = candidates.iter().find(|name| {
+            first_names.get(name.as_str()).copied().unwrap_or(0)
+                <= usize::from(candidates.first() == Some(*name))
+                && !taken.contains_key(name.as_str())
+        });
+        let name = match (free, candidates.first()) {
+            (Some(name), _) => name.clone(),
+            (None, Some(first)) => {
+                let name = format!("{first} ({synset})");
+                warnings.push(format!(
+                    "another synset is called `{first}` as well: {synset} becomes `{name}`"
+                ));
+                name
+            }
+            (None, None) => {
+                warnings.push(format!("{synset} has no name: it keeps its number"));
+                synset.clone()
+            }
+        };
+        taken.insert(name.clone(), synset);
+        classes.push(name);
+    }
+    (classes, warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{open, test_images::put};
+
+    const NAMES: &str = "n01440764 tench, Tinca tinca\nn02012849 crane\nn03126707 crane\nn02119789 kit fox, Vulpes macrotis\n";
+
+    #[test]
+    fn synsets_get_their_names_and_halves() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("LOC_synset_mapping.txt"), NAMES).unwrap();
+        let data = folder.path().join("ILSVRC/Data/CLS-LOC");
+        for synset in ["n01440764", "n02012849", "n03126707"] {
+            put(&data.join(format!("train/{synset}/{synset}_1.png")), 1);
+        }
+        put(&data.join("val/ILSVRC2012_val_00000001.png"), 1);
+        fs::write(
+            folder.path().join("LOC_val_solution.csv"),
+            "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 111 108 249 242\n",
+        )
+        .unwrap();
+        let dataset = open(folder.path()).unwrap();
+        assert_eq!(dataset.source, "imagenet");
+        assert_eq!(
+            dataset.classes,
+            ["tench", "crane (n02012849)", "crane (n03126707)"]
+        );
+        assert_eq!(dataset.items.len(), 4);
+        let val = dataset.split(Split::Test).unwrap();
+        assert_eq!(val.items.len(), 1);
+        assert_eq!(val.items[0].label, Some(0));
+    }
+
+    #[test]
+    fn tiny_imagenet_keeps_its_labels_in_a_table() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("words.txt"),
+            "n01440764\ttench, Tinca tinca\nn02119789\tkit fox\n",
+        )
+        .unwrap();
+        put(&folder.path().join("train/n01440764/images/a.png"), 1);
+        put(&folder.path().join("train/n02119789/images/b.png"), 1);
+        put(&folder.path().join("val/images/val_0.png"), 1);
+        fs::write(
+            folder.path().join("val/val_annotations.txt"),
+            "val_0.png\tn02119789\t0\t32\t44\t62\n",
+        )
+        .unwrap();
+        let dataset = open(folder.path()).unwrap();
+        assert_eq!(dataset.classes, ["tench", "kit fox"]);
+        let val = dataset.split(Split::Test).unwrap();
+        assert_eq!(val.items[0].label, Some(1));
+    }
+
+    #[test]
+    fn synset_folders_without_names_are_an_error_that_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join("n01440764/a.png"), 1);
+        let error = open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("LOC_synset_mapping.txt"), "{error}");
+    }
+}

@@ -1,0 +1,239 @@
+//! A table of images: CSV or TSV with a header, or one JSON object a line.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+
+use super::annotated::{self, Annotated};
+use super::{Dataset, Source, Split};
+use crate::output::explain;
+
+/// Columns `path`, `label` (may be empty) and, if wanted, `split`. Paths are taken from the folder
+/// that the table lies in.
+pub struct Manifest;
+
+impl Source for Manifest {
+    fn id(&self) -> &'static str {
+        "manifest"
+    }
+
+    fn describes(&self) -> &'static str {
+        "a .csv or .tsv file with the columns path,label[,split], or a .jsonl file with the same keys; paths are taken from the file's own folder"
+    }
+
+    fn recognises(&self, path: &Path) -> bool {
+        path.is_file() && Format::of(path).is_some()
+    }
+
+    fn read(&self, path: &Path) -> Result<Dataset> {
+        let rows = match Format::of(path) {
+            Some(Format::Separated(separator)) => read_separated(path, separator)?,
+            Some(Format::JsonLines) => read_json_lines(path)?,
+            None => bail!("{} is neither .csv, .tsv nor .jsonl", path.display()),
+        };
+        if rows.is_empty() {
+            bail!("{} lists no image: it has no row", path.display());
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut images = Vec::with_capacity(rows.len());
+        let mut present = false;
+        for (line, row) in &rows {
+            let image = row.annotated(folder).with_context(|| at(path, *line))?;
+            present = present || image.path.exists();
+            images.push(image);
+        }
+        if !present {
+            let (line, row) = &rows[0];
+            bail!(
+                "none of the {} images of {} is there, the first being `{}` (line {line}): relative paths are taken from {}",
+                rows.len(),
+                path.display(),
+                row.path,
+                if folder.as_os_str().is_empty() {
+                    "the current folder".to_owned()
+                } else {
+                    folder.display().to_string()
+                }
+            );
+        }
+        Ok(annotated::dataset(path, "manifest", images))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Format {
+    Separated(u8),
+    JsonLines,
+}
+
+impl Format {
+    fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_string_lossy().to_lowercase();
+        match extension.as_str() {
+            "csv" => Some(Self::Separated(b',')),
+            "tsv" => Some(Self::Separated(b'\t')),
+            "jsonl" | "ndjson" => Some(Self::JsonLines),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    path: String,
+    #[serde(default)]
+    label: Option<Label>,
+    #[serde(default)]
+    split: Option<String>,
+}
+
+/// JSON tables may number their classes.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Label {
+    Number(i64),
+    Name(String),
+}
+
+impl Row {
+    fn annotated(&self, folder: &Path) -> Result<Annotated> {
+        if self.path.trim().is_empty() {
+            bail!("the path is empty");
+        }
+        let split = match self.split.as_deref().map(str::trim) {
+            None | Some("") => None,
+            Some(name) => Some(Split::parse(name).ok_or_else(|| {
+                anyhow!("`{name}` is no split: write train or test, or leave it empty")
+            })?),
+        };
+        let class = match &self.label {
+            Some(Label::Number(number)) => Some(number.to_string()),
+            Some(Label::Name(name)) => Some(name.trim().to_owned()).filter(|n| !n.is_empty()),
+            None => None,
+        };
+        Ok(Annotated {
+            path: folder.join(self.path.trim()),
+            name: self.path.trim().replace('\\', "/"),
+            class,
+            split,
+        })
+    }
+}
+
+fn read_separated(path: &Path, separator: u8) -> Result<Vec<(u64, Row)>> {
+    let file = fs::File::open(path).map_err(|error| explain(error, "read", path))?;
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(separator)
+        .trim(csv::Trim::All)
+        .flexible(true)
+        .from_reader(file);
+    let headers = reader
+        .headers()
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .clone();
+    if !headers.iter().any(|header| header == "path") {
+        bail!(
+            "{} has no column `path`: its first line must name the columns (path,label or path,label,split), and reads `{}`",
+            path.display(),
+            headers.iter().collect::<Vec<_>>().join(",")
+        );
+    }
+    let column = |name: &str| headers.iter().position(|header| header == name);
+    let (path_at, label_at, split_at) = (column("path"), column("label"), column("split"));
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.with_context(|| format!("cannot read {}", path.display()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        // Labels stay text: `007` is a name, not a number.
+        let field = |at: Option<usize>| at.and_then(|at| record.get(at)).map(str::to_owned);
+        rows.push((
+            line,
+            Row {
+                path: field(path_at).unwrap_or_default(),
+                label: field(label_at).map(Label::Name),
+                split: field(split_at),
+            },
+        ));
+    }
+    Ok(rows)
+}
+
+fn read_json_lines(path: &Path) -> Result<Vec<(u64, Row)>> {
+    let file = fs::File::open(path).map_err(|error| explain(error, "read", path))?;
+    let mut rows = Vec::new();
+    for (index, line) in BufReader::new(file).lines().enumerate() {
+        let number = index as u64 + 1;
+        let line = line.with_context(|| at(path, number))?;
+        let line = line.trim_start_matches('\u{feff}').trim();
+        if line.is_empty() {
+            continue;
+        }
+        let row = serde_json::from_str(line)
+            .context("each line must be an object like {\"path\": \"a.jpg\", \"label\": \"cat\"}")
+            .with_context(|| at(path, number))?;
+        rows.push((number, row));
+    }
+    Ok(rows)
+}
+
+fn at(path: &Path, line: u64) -> String {
+    format!("{}, line {line}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{open, test_images::put};
+
+    #[test]
+    fn reads_csv_with_labels_and_splits() {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join("img/a.png"), 1);
+        let table = folder.path().join("table.csv");
+        let text = "\u{feff}label, path,split\ndog,img/b.png,train\ncat,img/a.png,val\n\"ant, red\",c.png,\n,d.png,test\n";
+        fs::write(&table, text).unwrap();
+        let dataset = open(&table).unwrap();
+        assert_eq!(dataset.classes, ["ant, red", "cat", "dog"]);
+        assert_eq!(dataset.items.len(), 4);
+        let a = &dataset.items[2];
+        assert_eq!((a.name.as_str(), a.label), ("img/a.png", Some(1)));
+        assert_eq!(a.split, Some(Split::Test));
+        assert_eq!(dataset.items[1].label, None);
+    }
+
+    #[test]
+    fn reads_json_lines_with_numbered_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join("a.png"), 1);
+        let table = folder.path().join("t.jsonl");
+        fs::write(
+            &table,
+            "{\"path\":\"a.png\",\"label\":3}\n\n{\"path\":\"b.png\",\"label\":\"x\"}\n",
+        )
+        .unwrap();
+        let dataset = open(&table).unwrap();
+        assert_eq!(dataset.classes, ["3", "x"]);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join("a.png"), 1);
+        let table = folder.path().join("t.csv");
+        let failure = |text: &str| {
+            fs::write(&table, text).unwrap();
+            format!("{:#}", open(&table).unwrap_err())
+        };
+        assert!(failure("a.png,cat\n").contains("has no column `path`"));
+        assert!(failure("path,label,split\na.png,cat,some\n").contains("line 2"));
+        assert!(failure("path,label\nz.png,cat\n").contains("relative paths are taken from"));
+        assert!(failure("path,label\n").contains("no row"));
+        let table = folder.path().join("t.jsonl");
+        fs::write(&table, "{\"path\":\"a.png\"}\nnot json\n").unwrap();
+        let text = format!("{:#}", open(&table).unwrap_err());
+        assert!(text.contains("line 2"), "{text}");
+    }
+}

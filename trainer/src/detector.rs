@@ -1,0 +1,131 @@
+//! A bundle at work: image files in, scores out, through the same functions as the page.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use burn::tensor::Device;
+use shared::bundle::{Bundle, MANIFEST_FILE, Manifest, MethodEntry, Role};
+use shared::clip::ImageTower;
+use shared::clip::preprocess::DecodeLimits;
+use shared::score::{ClassFeatures, Method};
+
+use crate::data::Item;
+use crate::features::{forward_pixels, in_batches, prepare};
+use crate::output;
+
+/// A bundle with its image tower on a device.
+pub struct Detector {
+    pub manifest: Manifest,
+    pub classes: ClassFeatures,
+    tower: ImageTower,
+    device: Device,
+}
+
+/// Reads a bundle and checks every file's size and hash.
+pub fn open_bundle(directory: &Path) -> Result<Bundle> {
+    output::require_folder(directory, "the bundle")?;
+    let manifest = directory.join(MANIFEST_FILE);
+    if !manifest.is_file() {
+        bail!(
+            "{} is no bundle, it has no {MANIFEST_FILE}: point to the folder `bundle` that `trainer train` or `trainer export` wrote",
+            directory.display()
+        );
+    }
+    let bytes = output::read_file(&manifest)?;
+    Bundle::open(&bytes, |entry| {
+        output::read_file(&directory.join(&entry.name)).map_err(|error| format!("{error:#}"))
+    })
+    .with_context(|| format!("cannot use the bundle {}", directory.display()))
+}
+
+impl Detector {
+    /// Opens a bundle and puts its image tower on the device.
+    pub fn open(directory: &Path, device: &Device) -> Result<Self> {
+        let mut bundle = open_bundle(directory)?;
+        let classes = bundle.class_features()?;
+        let tensors = bundle.tensors.remove(&Role::ImageTower).ok_or_else(|| {
+            anyhow!(
+                "the bundle {} has no image tower: export it again",
+                directory.display()
+            )
+        })?;
+        let tower = ImageTower::load(&tensors, &bundle.manifest.model, device)
+            .with_context(|| format!("the image tower of the bundle {}", directory.display()))?;
+        Ok(Self {
+            manifest: bundle.manifest,
+            classes,
+            tower,
+            device: device.clone(),
+        })
+    }
+
+    /// The method of this id; the bundle's first without one.
+    pub fn method(&self, id: Option<&str>) -> Result<(&MethodEntry, &'static dyn Method)> {
+        let mut usable = self.manifest.usable_methods();
+        let found = match id {
+            Some(id) => usable.find(|(entry, _)| entry.id == id),
+            None => usable.next(),
+        };
+        found.ok_or_else(|| {
+            let known: Vec<_> = self
+                .manifest
+                .usable_methods()
+                .map(|(entry, _)| entry.id.as_str())
+                .collect();
+            anyhow!(
+                "the bundle has no method `{}`; it has: {}",
+                id.unwrap_or("at all"),
+                known.join(", ")
+            )
+        })
+    }
+
+    /// Goes through images in order, with the memory of a few batches: each image's feature
+    /// (`embed_dim` numbers, not normalised), or why it cannot be used.
+    ///
+    /// # Errors
+    /// When the image tower fails, or `each` does.
+    pub fn features(
+        &self,
+        items: &[Item],
+        batch: usize,
+        limits: &DecodeLimits,
+        mut each: impl FnMut(&Item, Result<&[f32], String>) -> Result<()>,
+    ) -> Result<()> {
+        let preprocessing = &self.manifest.model.preprocessing;
+        let width = self.manifest.model.embed_dim;
+        in_batches(
+            items,
+            batch,
+            |item| prepare(&item.path, preprocessing, limits),
+            |items, prepared| {
+                let mut pixels = Vec::new();
+                let mut images = 0;
+                for image in prepared.iter().flatten() {
+                    pixels.extend_from_slice(image);
+                    images += 1;
+                }
+                let features =
+                    forward_pixels(&self.tower, preprocessing, &self.device, pixels, images)?;
+                let mut features = features.chunks_exact(width.max(1));
+                for (item, image) in items.iter().zip(prepared) {
+                    let feature = match image {
+                        Err(reason) => Err(reason),
+                        Ok(_) => {
+                            let feature = features.next().ok_or_else(|| {
+                                anyhow!("the image tower lost {}", item.path.display())
+                            })?;
+                            if feature.iter().all(|value| value.is_finite()) {
+                                Ok(feature)
+                            } else {
+                                Err("its feature is not finite: the bundle's image tower overflows on this image".to_owned())
+                            }
+                        }
+                    };
+                    each(item, feature)?;
+                }
+                Ok(())
+            },
+        )
+    }
+}

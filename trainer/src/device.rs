@@ -1,0 +1,166 @@
+//! Where the tensors live: a real GPU through wgpu, or the CPU.
+
+use anyhow::{Result, anyhow};
+use burn::tensor::wgpu::WgpuSetup;
+use burn::tensor::{Device, DeviceKind};
+use clap::ValueEnum;
+
+use crate::progress::say;
+
+/// What `--device` takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DeviceChoice {
+    /// A real GPU when there is one, else the CPU; never a software adapter
+    #[default]
+    Auto,
+    /// A GPU through Vulkan, Metal or DirectX 12; a software adapter only if there is nothing else
+    Wgpu,
+    /// The CPU
+    Cpu,
+}
+
+/// The device that was chosen, and what it is called.
+#[derive(Clone, Debug)]
+pub struct ChosenDevice {
+    pub device: Device,
+    /// For people and for the report: `CPU (2 threads)`, `NVIDIA L4 (vulkan)`.
+    pub name: String,
+    pub kind: ChosenKind,
+}
+
+/// What kind of device runs the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChosenKind {
+    Cpu,
+    Gpu,
+    /// A GPU interface that the CPU acts out, slowly.
+    SoftwareAdapter,
+}
+
+impl DeviceChoice {
+    /// Opens the device and says on stderr what the work runs on.
+    ///
+    /// # Errors
+    /// With `wgpu`, when no adapter can be opened. `auto` and `cpu` always find a device.
+    pub fn open(self) -> Result<ChosenDevice> {
+        let chosen = self.choose()?;
+        say(&format!("device: {}", chosen.name));
+        if chosen.kind == ChosenKind::SoftwareAdapter {
+            say(
+                "warning: this adapter is software that acts out a GPU on the CPU; --device cpu is many times faster",
+            );
+        }
+        Ok(chosen)
+    }
+
+    fn choose(self) -> Result<ChosenDevice> {
+        match self {
+            Self::Cpu => Ok(cpu()),
+            Self::Auto => Ok(gpu().unwrap_or_else(|_| cpu())),
+            Self::Wgpu => gpu().or_else(|reason| {
+                software_adapter().ok_or_else(|| {
+                    anyhow!(
+                        "no GPU can be used through wgpu ({reason}): install the graphics driver (Vulkan on Linux), or run with --device cpu"
+                    )
+                })
+            }),
+        }
+    }
+}
+
+fn cpu() -> ChosenDevice {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    ChosenDevice {
+        device: Device::flex(),
+        name: format!(
+            "CPU ({threads} thread{})",
+            if threads == 1 { "" } else { "s" }
+        ),
+        kind: ChosenKind::Cpu,
+    }
+}
+
+/// The first adapter that calls itself a GPU and is none of the known software ones. The kinds
+/// are asked for one by one because the default selection settles for software.
+fn gpu() -> Result<ChosenDevice, String> {
+    let mut reason = "no adapter found".to_owned();
+    for kind in [
+        DeviceKind::DiscreteGpu(0),
+        DeviceKind::IntegratedGpu(0),
+        DeviceKind::VirtualGpu(0),
+    ] {
+        match Device::wgpu_options().device_kind(kind).init_with_setup() {
+            Ok((_, setup)) if is_software(&setup) => {
+                reason = format!("{} is a software adapter", adapter_name(&setup));
+            }
+            Ok((device, setup)) => {
+                return Ok(ChosenDevice {
+                    device,
+                    name: adapter_name(&setup),
+                    kind: ChosenKind::Gpu,
+                });
+            }
+            Err(_) => continue,
+        }
+    }
+    Err(reason)
+}
+
+fn software_adapter() -> Option<ChosenDevice> {
+    let (device, setup) = Device::wgpu_options()
+        .device_kind(DeviceKind::Cpu)
+        .init_with_setup()
+        .ok()?;
+    Some(ChosenDevice {
+        device,
+        name: format!("{}, software adapter", adapter_name(&setup)),
+        kind: ChosenKind::SoftwareAdapter,
+    })
+}
+
+fn adapter_name(setup: &WgpuSetup) -> String {
+    let info = setup.adapter.get_info();
+    format!("{} ({})", info.name, info.backend)
+}
+
+/// Software adapters mostly say that they are CPUs, but not under every graphics API.
+fn is_software(setup: &WgpuSetup) -> bool {
+    let info = setup.adapter.get_info();
+    info.device_type == burn::tensor::wgpu::wgpu::DeviceType::Cpu
+        || names_software(&info.name)
+        || names_software(&info.driver)
+}
+
+fn names_software(name: &str) -> bool {
+    let name = name.to_lowercase();
+    [
+        "llvmpipe",
+        "lavapipe",
+        "swiftshader",
+        "softpipe",
+        "software rasterizer",
+        "microsoft basic render",
+        "warp",
+    ]
+    .iter()
+    .any(|software| name.contains(software))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_adapters_are_known_by_name() {
+        assert!(names_software("llvmpipe (LLVM 19.1.7, 256 bits)"));
+        assert!(names_software("Google SwiftShader"));
+        assert!(names_software("Microsoft Basic Render Driver"));
+        assert!(!names_software("NVIDIA H200"));
+        assert!(!names_software("Apple M2"));
+    }
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        assert_eq!(DeviceChoice::Cpu.choose().unwrap().kind, ChosenKind::Cpu);
+    }
+}

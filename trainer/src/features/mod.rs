@@ -1,0 +1,28 @@
+//! Image features: computed once, kept in a file that Python reads too, and mapped into memory.
+//!
+//! The file is safetensors with
+//! - `features` `[images, width]`, F16 or F32, as the image tower gives them, not normalised;
+//! - `labels` `[images]`, I32, −1 where the class is not known;
+//! - `hashes` `[images, 32]`, U8, the SHA-256 of each image file;
+//! - `files` `[bytes]`, U8, the names of the images, joined by newlines;
+//!
+//! and in the header's metadata `format` = `negprompt-features`, `version`, `classes` (a JSON
+//! array), `model`, `count`, and `key`, which says what computed the features ([`feature_key`]).
+
+mod cache;
+mod encode;
+mod journal;
+mod key;
+mod layout;
+mod prepare;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use cache::FeatureCache;
+pub use encode::{EncodeOptions, EncodeReport, encode};
+pub use key::feature_key;
+pub use layout::FeaturePrecision;
+pub use prepare::{panics_are_contained, prepare};
+pub use stream::{forward_pixels, in_batches};

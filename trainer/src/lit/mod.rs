@@ -1,0 +1,25 @@
+//! Locked-image tuning (*LiT: Zero-Shot Transfer with Locked-image Text Tuning*, CVPR 2022) of a
+//! small text tower, without captions from the web.
+//!
+//! 1. [`space`]: the joint space, from the locked tower's own classifier.
+//! 2. [`captions`], [`train`]: the text tower learns sentences around the words of a concept
+//!    corpus, with what they mean in that space.
+//! 3. The image projection is fitted once more, to the text features that the tower really gives.
+
+mod captions;
+mod card;
+mod concepts;
+mod directory;
+mod matrix;
+mod meaning;
+mod measure;
+mod photos;
+mod progress_file;
+mod random;
+mod run;
+mod space;
+mod templates;
+mod tower;
+mod train;
+
+pub use run::{Run, run};

@@ -1,0 +1,346 @@
+//! The whole of `trainer lit`, from a checkpoint to a model directory.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Tensor};
+use shared::bundle::{Precision, TensorValues, Tensors, decode_tensors, encode_tensors};
+use shared::clip::preprocess::Preprocessing;
+use shared::clip::text::TextTower;
+use shared::clip::tokenizer::words;
+use shared::clip::{ClipConfig, ImageTowerConfig, Tokenizer, Weights, normalize};
+
+use super::captions::Captions;
+use super::card::{Facts, card};
+use super::concepts::Concepts;
+use super::directory;
+use super::matrix::values;
+use super::measure::Measurement;
+use super::photos::{LockedTower, Photos};
+use super::progress_file::{Checkpoint, Saved};
+use super::random::Random;
+use super::space::{Labels, Space, Teacher};
+use super::templates::{self, ENSEMBLE, SINGLE};
+use super::tower;
+use super::train::{self, Aims};
+use crate::data::{self, Split};
+use crate::output::{create_folder, read_file, shown};
+use crate::progress::{Progress, duration_text, say};
+
+/// Width of the joint space.
+const JOINT_WIDTH: usize = 512;
+/// Steps that fit the joint space, and its learning rate.
+const SPACE_STEPS: usize = 400;
+const SPACE_RATE: f64 = 1e-3;
+/// Steps that fit the image projection to the text features, and their learning rate.
+const REFIT_STEPS: usize = 300;
+const REFIT_RATE: f64 = 3e-4;
+/// Synthetic images that captions are compared with, beside the real ones.
+const BANK: usize = 4_000;
+/// Steps between checkpoints.
+const SAVE_EVERY: usize = 100;
+
+/// What a run is asked to do.
+pub struct Run {
+    pub tower: PathBuf,
+    pub data: PathBuf,
+    pub measure: Option<PathBuf>,
+    pub concepts: PathBuf,
+    pub vocabulary: Option<PathBuf>,
+    pub steps: usize,
+    pub seed: u64,
+    pub out: PathBuf,
+    pub work: PathBuf,
+    pub resume: bool,
+    pub device: Device,
+}
+
+/// Makes the model directory.
+pub fn run(run: &Run) -> Result<()> {
+    let started = Instant::now();
+    let locked = LockedTower::open(&run.tower)?;
+    let concepts = Concepts::open(&run.concepts, locked.classes())?;
+    create_folder(&run.work)?;
+    let merges = match &run.vocabulary {
+        Some(path) => String::from_utf8(read_file(path)?)
+            .with_context(|| format!("{} is no UTF-8 text", path.display()))?,
+        None => Tokenizer::openai_merges().to_owned(),
+    };
+    let sentences = templates::texts();
+    let core = sentences
+        .iter()
+        .map(String::as_str)
+        .chain(concepts.core_texts());
+    let vocabulary = Tokenizer::prune(&merges, core)?;
+    let tokenizer = Tokenizer::from_vocabulary(&vocabulary)?;
+
+    let labelled = data::open(&run.data)?;
+    labelled.require_classes()?;
+    let photos = locked.pooled(
+        &labelled.split(Split::Train)?,
+        "train",
+        &run.work,
+        &run.device,
+    )?;
+    let teacher = teacher(&locked, &concepts, &photos, &run.device)?;
+    let config = clip_config(&locked, &tokenizer);
+
+    let parts: [&[u8]; 5] = [
+        &read_file(&run.concepts)?,
+        vocabulary.as_bytes(),
+        &run.seed.to_le_bytes(),
+        &(run.steps as u64).to_le_bytes(),
+        &photos
+            .features
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect::<Vec<_>>(),
+    ];
+    let checkpoint = Checkpoint::new(&run.work, &parts);
+    let (space, text) = learn(run, &concepts, &tokenizer, &teacher, &config, &checkpoint)?;
+
+    // From here on with the weights as they are stored.
+    let text = decode_tensors("text", &encode_tensors(&text, Precision::F16)?)?;
+    let loaded = TextTower::load(&Weights::new(&text, &run.device), &config.text, JOINT_WIDTH)?;
+    let names = concepts.prototype_names();
+    let features = [&[SINGLE], ENSEMBLE]
+        .map(|templates| tower::class_features(&loaded, &tokenizer, &names, templates));
+    let space = teacher.fit(
+        space,
+        &features,
+        REFIT_STEPS,
+        REFIT_RATE,
+        &mut Random::new(run.seed, 3),
+    )?;
+    let tensors = all_tensors(&locked, &teacher, &space, text)?;
+    let config = ClipConfig {
+        logit_scale: space.log_scale.clone().exp().into_scalar(),
+        ..config
+    };
+    let seen = seen_words(&concepts, &sentences);
+    let facts = Facts {
+        photos: photos.len(),
+        photographed: concepts.photographed.len(),
+        classes: concepts.imagenet.len(),
+        concepts: concepts.prototype_names().len()
+            + concepts.hypernyms.len()
+            + concepts.nouns.len()
+            + concepts.attributes.len()
+            + concepts.styles.len(),
+        steps: run.steps,
+        seed: run.seed,
+        minutes: started.elapsed().as_secs_f64() / 60.0,
+        vocabulary: tokenizer.vocabulary_size(),
+        words: seen.len(),
+        d: JOINT_WIDTH,
+        text: format!(
+            "{} layers, width {}, {} heads, {} tokens of context",
+            config.text.layers, config.text.width, config.text.heads, config.text.context_length
+        ),
+        logit_scale: config.logit_scale,
+        image_parameters: count(&tensors, true),
+        text_parameters: count(&tensors, false),
+        tower_top1: None,
+        names_top1: None,
+        held_out_top1: None,
+        held_out: 0,
+        measured: 0,
+    };
+    let facts = Measurement {
+        run,
+        locked: &locked,
+        concepts: &concepts,
+        teacher: &teacher,
+    }
+    .measure(&space, &features, facts, &labelled)?;
+    let content = directory::Content {
+        config: &config,
+        tensors,
+        vocabulary: &vocabulary,
+        seen: &seen,
+        card: &card(&facts),
+    };
+    directory::write(&run.out, content)?;
+    say(&format!(
+        "{}: done in {}",
+        shown(&run.out),
+        duration_text(started.elapsed().as_secs_f64())
+    ));
+    Ok(())
+}
+
+/// Fits the joint space and trains the text tower, from the start or from a checkpoint.
+fn learn(
+    run: &Run,
+    concepts: &Concepts,
+    tokenizer: &Tokenizer,
+    teacher: &Teacher,
+    config: &ClipConfig,
+    checkpoint: &Checkpoint,
+) -> Result<(Space, Tensors)> {
+    let autodiff = run.device.clone().autodiff();
+    let rank = config.text.width;
+    let saved = match run.resume {
+        true => checkpoint.open(train::optimizer(), &run.device)?,
+        false => None,
+    };
+    let saved = match saved {
+        Some(saved) => saved,
+        None => {
+            let mut random = Random::new(run.seed, 1);
+            let start = teacher.start(rank, JOINT_WIDTH, &mut random)?;
+            let space = teacher.fit(start, &[], SPACE_STEPS, SPACE_RATE, &mut random)?;
+            let text = tower::initial(&config.text, JOINT_WIDTH, &mut Random::new(run.seed, 2));
+            Saved {
+                step: 0,
+                space,
+                text,
+                optimizer: train::optimizer(),
+            }
+        }
+    };
+    let Saved {
+        step: done,
+        space,
+        text,
+        mut optimizer,
+    } = saved;
+    let (captions, aims) = captions(concepts, tokenizer, teacher, &space, run.seed)?;
+    let mut tower = tower::load(&text, &config.text, JOINT_WIDTH, &autodiff)?;
+    let progress = Progress::new("text tower", "steps", run.steps as u64);
+    progress.skip(done as u64);
+    for step in done..run.steps {
+        let at = (step, run.steps);
+        let (next, loss) = train::step(tower, &mut optimizer, &captions, &aims, at, run.seed)?;
+        tower = next;
+        progress.note(format!("loss {loss:.3}"));
+        progress.advance(1);
+        if (step + 1) % SAVE_EVERY == 0 {
+            checkpoint.save(step + 1, &space, &tower::tensors(&tower)?, &optimizer)?;
+        }
+    }
+    progress.finish();
+    Ok((space, tower::tensors(&tower)?))
+}
+
+/// What the tower's classifier and the labelled photos teach about the joint space.
+fn teacher(
+    locked: &LockedTower,
+    concepts: &Concepts,
+    photos: &Photos,
+    device: &Device,
+) -> Result<Teacher> {
+    let names: Vec<_> = concepts
+        .photographed
+        .iter()
+        .map(|class| class.name.as_str())
+        .collect();
+    let photographed = concepts.photographed_rows();
+    let like = concepts
+        .photographed
+        .iter()
+        .zip(&photographed)
+        .flat_map(|(class, &row)| class.like.iter().map(move |&of| (of, row)))
+        .collect();
+    let labels = Labels {
+        photos: photos.labels_among(&names)?,
+        photographed,
+        like,
+    };
+    let features = photos.features.clone();
+    Teacher::new(
+        locked.weight.clone(),
+        locked.bias.clone(),
+        features,
+        labels,
+        device,
+    )
+}
+
+fn clip_config(locked: &LockedTower, tokenizer: &Tokenizer) -> ClipConfig {
+    let mut image = locked.image.clone();
+    image.projection = true;
+    ClipConfig {
+        name: "compact".to_owned(),
+        embed_dim: JOINT_WIDTH,
+        logit_scale: 1.0,
+        image: ImageTowerConfig::EfficientnetLite(image),
+        text: tower::config(tokenizer.vocabulary_size()),
+        preprocessing: Preprocessing::efficientnet_lite(),
+    }
+}
+
+/// The captions with their targets, and what the tower's features are compared with.
+fn captions(
+    concepts: &Concepts,
+    tokenizer: &Tokenizer,
+    teacher: &Teacher,
+    space: &Space,
+    seed: u64,
+) -> Result<(Captions, Aims)> {
+    let mut random = Random::new(seed, 4);
+    let (synthetic, _) = teacher.synthetic(BANK, &mut random)?;
+    let pooled = Tensor::cat(vec![synthetic, teacher.photos.clone()], 0);
+    let images = teacher.image_features(space, pooled);
+    let unit = normalize(space.prototypes.clone());
+    let [count, rank] = unit.dims();
+    let rest = Tensor::zeros([count, JOINT_WIDTH - rank], &unit.device());
+    let prototypes = Tensor::cat(vec![unit, rest], 1);
+    let mut thing = values(images.clone().mean_dim(0))?;
+    thing[rank..].fill(0.0);
+    let rows = values(prototypes.clone())?
+        .chunks_exact(JOINT_WIDTH)
+        .map(<[f32]>::to_vec)
+        .collect();
+    let thing = super::meaning::unit(thing);
+    Ok((
+        Captions::new(concepts, tokenizer, rows, &thing),
+        Aims { prototypes, images },
+    ))
+}
+
+/// Both towers in canonical naming.
+fn all_tensors(
+    locked: &LockedTower,
+    teacher: &Teacher,
+    space: &Space,
+    text: Tensors,
+) -> Result<Tensors> {
+    let mut tensors = locked.tensors.clone();
+    let bias = space.offset.clone() - teacher.mean.clone().matmul(space.projection.clone());
+    tensors.insert(
+        "visual.proj.weight".to_owned(),
+        TensorValues {
+            shape: vec![JOINT_WIDTH, locked.width()],
+            values: values(space.projection.clone().transpose())?,
+        },
+    );
+    tensors.insert(
+        "visual.proj.bias".to_owned(),
+        TensorValues {
+            shape: vec![JOINT_WIDTH],
+            values: values(bias)?,
+        },
+    );
+    tensors.extend(text);
+    Ok(tensors)
+}
+
+fn count(tensors: &Tensors, image: bool) -> usize {
+    let of = tensors
+        .iter()
+        .filter(|(name, _)| name.starts_with("visual.") == image);
+    of.map(|(_, tensor)| tensor.values.len()).sum()
+}
+
+/// Every word of the training texts, sorted.
+fn seen_words(concepts: &Concepts, sentences: &[String]) -> BTreeSet<String> {
+    let texts = concepts.all_texts();
+    texts
+        .into_iter()
+        .chain(sentences.iter().map(String::as_str))
+        .flat_map(words)
+        .collect()
+}

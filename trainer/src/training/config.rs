@@ -1,0 +1,89 @@
+//! What a training run is told, and the defaults.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Which form of the image loss stage 2 uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NisLoss {
+    /// The paper's: cross-entropy of the uniform distribution with the softmax over all negatives
+    #[default]
+    Paper,
+    /// The released code's: a multi-label soft margin, with its own signs for NPD and NND
+    Released,
+}
+
+/// How prompts are learned.
+#[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingConfig {
+    /// Images a class to learn from; the other training images calibrate the threshold
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    pub shots: usize,
+
+    /// Learned vectors in a context (M)
+    #[arg(long, default_value_t = 16, value_name = "M")]
+    pub context_tokens: usize,
+
+    /// Negative prompts a class (p)
+    #[arg(long, default_value_t = 2, value_name = "P")]
+    pub negatives: usize,
+
+    /// Learn contexts for each class by itself; they do not transfer to other classes
+    #[arg(long)]
+    pub class_specific: bool,
+
+    /// Words that positive contexts start from
+    #[arg(long, default_value = "a photo of a", value_name = "TEXT")]
+    pub positive_start: String,
+
+    /// Words that negative contexts start from
+    #[arg(long, default_value = "a photo of a", value_name = "TEXT")]
+    pub negative_start: String,
+
+    /// Steps of stage 1 (positive contexts)
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub positive_steps: usize,
+
+    /// Steps of stage 2 (negative contexts)
+    #[arg(long, default_value_t = 40, value_name = "N")]
+    pub negative_steps: usize,
+
+    /// Images in a batch
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub batch: usize,
+
+    /// Highest learning rate of stage 1; it rises over the first steps and falls as a cosine
+    #[arg(long, default_value_t = 0.02, value_name = "RATE")]
+    pub positive_rate: f64,
+
+    /// Highest learning rate of stage 2
+    #[arg(long, default_value_t = 0.05, value_name = "RATE")]
+    pub negative_rate: f64,
+
+    /// Weight of NPD, which keeps a negative near its class (β)
+    #[arg(long, default_value_t = 0.1, value_name = "WEIGHT")]
+    pub beta: f64,
+
+    /// Weight of NND, which keeps the negatives of a class apart (γ)
+    #[arg(long, default_value_t = 0.05, value_name = "WEIGHT")]
+    pub gamma: f64,
+
+    /// Weight of the joint cross-entropy: an image must be nearer to its own positive than to any
+    /// negative (δ; not in the paper, 0 leaves it out)
+    #[arg(long, default_value_t = 1.0, value_name = "WEIGHT")]
+    pub delta: f64,
+
+    /// Weight of the mixed images, means of two training images of different classes, which must
+    /// be nearer to the negatives than to any positive (ε; not in the paper, 0 leaves it out)
+    #[arg(long, default_value_t = 0.3, value_name = "WEIGHT")]
+    pub epsilon: f64,
+
+    /// Form of the image loss of stage 2
+    #[arg(long, value_enum, default_value_t = NisLoss::Paper)]
+    pub nis: NisLoss,
+
+    /// Seed of every choice: shots, starts, batches; repeats bit for bit on the CPU backend
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+}

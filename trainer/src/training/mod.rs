@@ -1,0 +1,16 @@
+//! Prompt learning: stage 1, stage 2, the linear probe, and what they share.
+
+pub mod batches;
+pub mod bundle;
+pub mod config;
+pub mod evaluate;
+pub mod experiment;
+pub mod learner;
+pub mod map;
+pub mod negative;
+pub mod positive;
+pub mod probe;
+pub mod run;
+pub mod selection;
+
+pub use config::TrainingConfig;

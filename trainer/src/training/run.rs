@@ -1,0 +1,308 @@
+//! Stage 1, the probe, stage 2: what a run learns, kept on the disk as it goes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
+use shared::clip::{ClipConfig, TextTower, Tokenizer, Weights, normalize};
+use shared::prompt::{PromptEncoder, template};
+use shared::score::ClassFeatures;
+
+use super::batches::LabelledFeatures;
+use super::config::TrainingConfig;
+use super::experiment::Experiment;
+use super::learner::ContextLearner;
+use super::{negative, positive, probe};
+use crate::model::{ModelDirectory, TEXT_FILE};
+use crate::output;
+use crate::progress::{Progress, say};
+
+/// Steps between two checkpoints of a stage.
+const CHECKPOINT_STEPS: usize = 25;
+/// Prompts that pass through the text tower together outside training.
+const PROMPT_BATCH: usize = 256;
+
+/// What a run learned.
+pub struct Learned {
+    /// The text side of the class list, ready for scoring.
+    pub classes: ClassFeatures,
+    /// `[1, k or 1, M, width]`.
+    pub positive_contexts: Tensor<4>,
+    /// `[p, k or 1, M, width]`.
+    pub negative_contexts: Tensor<4>,
+    /// Loss of every step of stage 1.
+    pub positive_losses: Vec<f32>,
+    /// Loss of every step of stage 2.
+    pub negative_losses: Vec<f32>,
+    /// Mean cosine between the negatives of a class, before and after stage 2: near 1 they have
+    /// collapsed onto each other.
+    pub negative_spread: (f32, f32),
+    /// Seconds by part.
+    pub timings: BTreeMap<String, f64>,
+}
+
+/// Where a run keeps its unfinished stages.
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+impl Checkpoints {
+    /// Opens the folder. Without `resume`, what an earlier run left is not used.
+    ///
+    /// # Errors
+    /// With `resume`, when the earlier run had other settings, model or data.
+    pub fn open(folder: PathBuf, fingerprint: String, resume: bool) -> Result<Self> {
+        let marker = folder.join("run.txt");
+        if resume && marker.is_file() {
+            let found = output::read_file(&marker)?;
+            if found != fingerprint.as_bytes() {
+                bail!(
+                    "{}: the run to resume had other settings, another model or other data; give the same \
+                     arguments, or start afresh without --resume",
+                    folder.display()
+                );
+            }
+        } else {
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder)
+                    .map_err(|error| output::explain(error, "remove", &folder))?;
+            }
+            output::write_file(&marker, fingerprint.as_bytes())?;
+        }
+        Ok(Self { folder })
+    }
+
+    /// Removes the folder of a finished run.
+    pub fn close(self) -> Result<()> {
+        std::fs::remove_dir_all(&self.folder)
+            .map_err(|error| output::explain(error, "remove", &self.folder))
+    }
+
+    fn path(&self, stage: &str) -> PathBuf {
+        self.folder.join(format!("{stage}.safetensors"))
+    }
+
+    fn restore(&self, stage: &str, learner: &mut ContextLearner) -> Result<()> {
+        let path = self.path(stage);
+        if path.is_file() {
+            let shown = path.display().to_string();
+            let tensors = decode_tensors(&shown, &output::read_file(&path)?)?;
+            learner.restore(&tensors).with_context(|| shown)?;
+            say(&format!("resuming {stage} at step {}", learner.step()));
+        }
+        Ok(())
+    }
+
+    fn save(&self, stage: &str, learner: &ContextLearner) -> Result<()> {
+        let tensors: Tensors = learner.to_tensors()?;
+        output::write_file(
+            &self.path(stage),
+            &encode_tensors(&tensors, Precision::F32)?,
+        )
+    }
+}
+
+/// The text tower of a model, frozen, on a device that records gradients.
+pub fn frozen_text_tower(model: &ModelDirectory, device: &Device) -> Result<TextTower> {
+    if model.config.text.layers == 0 {
+        bail!(
+            "{} has no text tower; give it one with `trainer lit`",
+            model.config.name
+        );
+    }
+    let tensors = model.tensors(TEXT_FILE)?;
+    let weights = Weights::new(&tensors, device);
+    Ok(TextTower::load(&weights, &model.config.text, model.config.embed_dim)?.no_grad())
+}
+
+/// Learns positive contexts, the probe and negative contexts.
+pub fn learn(
+    model: &ModelDirectory,
+    experiment: &Experiment,
+    config: &TrainingConfig,
+    device: &Device,
+    checkpoints: &Checkpoints,
+) -> Result<Learned> {
+    let autodiff = device.clone().autodiff();
+    let tower = frozen_text_tower(model, &autodiff)?;
+    let tokenizer = model.tokenizer()?;
+    check_lengths(&tower, config)?;
+    let mut timings = BTreeMap::new();
+    let mut timed = |part: &str, since: Instant| {
+        timings.insert(part.to_owned(), since.elapsed().as_secs_f64());
+    };
+    let encoder = PromptEncoder::new(
+        &tower,
+        &tokenizer,
+        &experiment.classes,
+        config.context_tokens,
+    );
+    let images = LabelledFeatures::new(
+        &experiment.learn.features,
+        &experiment.learn.labels,
+        &autodiff,
+    );
+    let logit_scale = model.config.logit_scale;
+    let classes = experiment.classes.len();
+
+    let since = Instant::now();
+    let mut stage = positive::learner(&tower, &tokenizer, classes, config);
+    run_stage("stage 1", &mut stage, checkpoints, |learner| {
+        positive::advance(learner, &tower, &encoder, &images, logit_scale, config)
+    })?;
+    timed("stage 1: positive prompts", since);
+    let positive_contexts = stage.contexts();
+    let positive_losses = stage.losses().to_vec();
+    let positive = encode_frozen(&tower, &encoder, &positive_contexts, config);
+    let positive = positive.squeeze_dim::<2>(0);
+
+    let since = Instant::now();
+    let probe = probe::train(&images, classes, &autodiff)?;
+    timed("linear probe", since);
+
+    let since = Instant::now();
+    let mut stage = negative::learner(&tower, &tokenizer, classes, config);
+    let spread = |contexts: &Tensor<4>| -> f32 {
+        let negative = encode_frozen(&tower, &encoder, contexts, config);
+        shared::prompt::loss::negative_negative_distance(negative).into_scalar()
+    };
+    let spread_before = spread(&stage.contexts());
+    run_stage("stage 2", &mut stage, checkpoints, |learner| {
+        negative::advance(
+            learner,
+            &tower,
+            &encoder,
+            &images,
+            &positive,
+            logit_scale,
+            config,
+        )
+    })?;
+    timed("stage 2: negative prompts", since);
+    let negative_contexts = stage.contexts();
+    let negative = encode_frozen(&tower, &encoder, &negative_contexts, config);
+    let spread_after = spread(&negative_contexts);
+
+    let zero_shot = zero_shot_features(&tower, &tokenizer, &experiment.classes, template::PHOTO);
+    let classes = ClassFeatures {
+        embed_dim: model.config.embed_dim,
+        logit_scale,
+        positive: values(positive)?,
+        negative: values(negative)?,
+        zero_shot: values(zero_shot)?,
+        probe: Some(probe),
+    };
+    classes.check()?;
+    Ok(Learned {
+        classes,
+        positive_contexts,
+        negative_contexts,
+        positive_losses,
+        negative_losses: stage.losses().to_vec(),
+        negative_spread: (spread_before, spread_after),
+        timings,
+    })
+}
+
+/// Unit text features `[names, d]` of hand-written prompts.
+pub fn zero_shot_features(
+    tower: &TextTower,
+    tokenizer: &Tokenizer,
+    names: &[String],
+    template: &str,
+) -> Tensor<2> {
+    let prompts = template::tokenize(tokenizer, template, names, tower.context_length());
+    let parts = prompts
+        .chunks(PROMPT_BATCH)
+        .map(|batch| tower.forward(batch))
+        .collect();
+    normalize(Tensor::cat(parts, 0)).inner()
+}
+
+/// What tells a run from another: everything that its result depends on.
+pub fn fingerprint(
+    model: &ClipConfig,
+    feature_key: &str,
+    experiment: &Experiment,
+    config: &TrainingConfig,
+) -> Result<String> {
+    let sets: Vec<(&str, u64)> = experiment
+        .data
+        .iter()
+        .map(|set| (set.name.as_str(), set.images))
+        .collect();
+    let parts = serde_json::json!({
+        "model": model.name,
+        "features": feature_key,
+        "classes": experiment.classes,
+        "sets": sets,
+        "config": config,
+    });
+    Ok(serde_json::to_string(&parts)?)
+}
+
+fn run_stage(
+    name: &str,
+    learner: &mut ContextLearner,
+    checkpoints: &Checkpoints,
+    mut step: impl FnMut(&mut ContextLearner) -> Result<f32>,
+) -> Result<()> {
+    checkpoints.restore(name, learner)?;
+    let progress = Progress::new(name, "steps", learner.steps() as u64);
+    progress.skip(learner.step() as u64);
+    while !learner.is_finished() {
+        let loss = step(learner).with_context(|| name.to_owned())?;
+        progress.note(format!("loss {loss:.4}"));
+        progress.advance(1);
+        if learner.step().is_multiple_of(CHECKPOINT_STEPS) || learner.is_finished() {
+            checkpoints.save(name, learner)?;
+        }
+    }
+    Ok(())
+}
+
+/// Unit text features `[contexts, k, d]` outside autodiff.
+fn encode_frozen(
+    tower: &TextTower,
+    encoder: &PromptEncoder,
+    contexts: &Tensor<4>,
+    config: &TrainingConfig,
+) -> Tensor<3> {
+    let contexts = Tensor::from_inner(contexts.clone());
+    positive::encode(tower, encoder, contexts, config.class_specific).inner()
+}
+
+fn check_lengths(tower: &TextTower, config: &TrainingConfig) -> Result<()> {
+    // [SOS], the context, one token of a name, the full stop and [EOS].
+    let longest = tower.context_length().saturating_sub(4);
+    if config.context_tokens == 0 || config.context_tokens > longest {
+        bail!(
+            "--context-tokens {}: the text tower reads {} tokens, which leaves 1 to {longest} for the context",
+            config.context_tokens,
+            tower.context_length()
+        );
+    }
+    if config.negatives == 0 {
+        bail!("--negatives 0: NegPrompt needs at least one negative prompt a class");
+    }
+    if config.shots == 0 {
+        bail!("--shots 0: learning takes at least one image a class");
+    }
+    Ok(())
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    tensor
+        .into_data()
+        .try_into_vec::<f32>()
+        .context("reading features from the device")
+}
+
+/// Where a run's checkpoints lie below its output folder.
+pub fn checkpoint_folder(out: &Path) -> PathBuf {
+    out.join("checkpoint")
+}

@@ -1,0 +1,742 @@
+//! The state of the page and what changes it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use js_sys::{Array, Uint8Array};
+use shared::score::Verdict;
+use wasm_bindgen::prelude::*;
+use web::message::{
+    BundleSource, DeviceChoice, Opened, Order, PhotoId, Reading, Report, UnknownWords,
+};
+use web::queue::Queue;
+use web::record::Record;
+use web::wording;
+use web_sys::{Blob, BlobPropertyBag, Element, Event, File, HtmlElement, HtmlProgressElement, Url};
+
+use super::card::Card;
+use super::link::{Link, News};
+use super::photo::{Outcome, Photo, Standard};
+use super::{
+    announcer, banner, bundle_panel, camera, class_panel, device_panel, dom, intake, method_panel,
+    samples, tabs, take_away, threshold_panel, why,
+};
+
+/// A worker that dies this often in a row, or a GPU lost this often, is not tried again.
+const PATIENCE: u32 = 3;
+
+/// All that the page knows.
+#[derive(Default)]
+pub struct App {
+    link: Option<Link>,
+    workers: u32,
+    failures: u32,
+    queue: Queue,
+    photos: BTreeMap<PhotoId, Photo>,
+    next: PhotoId,
+    opened: Option<Box<Opened>>,
+    source: Option<(BundleSource, Vec<File>)>,
+    device: DeviceChoice,
+    classes: Vec<String>,
+    edited: bool,
+    method: String,
+    thresholds: BTreeMap<String, f64>,
+    view: &'static str,
+    chosen: Option<PhotoId>,
+    queue_began: f64,
+}
+
+thread_local! {
+    static APP: RefCell<App> = RefCell::new(App { view: "verdicts", ..App::default() });
+}
+
+/// Lets `change` at the state. Not to be called from within itself.
+pub fn with<R>(change: impl FnOnce(&mut App) -> R) -> R {
+    APP.with_borrow_mut(change)
+}
+
+/// Starts the page.
+pub fn start() {
+    tabs::start();
+    samples::start();
+    intake::start();
+    camera::start();
+    threshold_panel::start();
+    method_panel::start();
+    class_panel::start();
+    device_panel::start();
+    bundle_panel::start();
+    take_away::start();
+    why::start();
+    listen_to_cards();
+    dom::on(
+        &dom::by_id::<HtmlElement>("queue-cancel"),
+        "click",
+        |_: Event| with(App::cancel),
+    );
+    with(App::restart);
+}
+
+/// Takes photos in, in this order.
+pub fn add_photos(photos: Vec<(String, Blob)>) {
+    with(|app| app.add(photos));
+}
+
+/// Shows a view.
+pub fn open_view(view: &'static str) {
+    with(|app| app.open_view(view));
+}
+
+fn listen_to_cards() {
+    dom::on(
+        &dom::by_id::<HtmlElement>("cards"),
+        "click",
+        |event: Event| {
+            let Some(target) = event
+                .target()
+                .and_then(|target| target.dyn_into::<Element>().ok())
+            else {
+                return;
+            };
+            let Some(id) = photo_of(&target) else { return };
+            let classes = target.class_list();
+            if classes.contains("act-why") {
+                with(|app| app.ask_why(id));
+            } else if classes.contains("act-remove") {
+                with(|app| app.remove(id));
+            } else if classes.contains("act-copy") {
+                if let Some(record) = with(|app| app.record(id)) {
+                    take_away::copy(&record, target);
+                }
+            }
+        },
+    );
+    for name in ["all", "in", "out"] {
+        let choice: HtmlElement = dom::within(&dom::by_id("tally"), &format!("[value={name}]"));
+        dom::on(&choice, "change", move |_: Event| {
+            dom::set(&dom::by_id("cards"), "data-show", name)
+        });
+    }
+}
+
+/// The number of the photo whose card or figure `element` is in.
+pub fn photo_of(element: &Element) -> Option<PhotoId> {
+    let holder = element.closest("[data-photo]").ok().flatten()?;
+    holder.get_attribute("data-photo")?.parse().ok()
+}
+
+fn tell(number: u32, news: News) {
+    with(|app| {
+        if app.link.as_ref().is_none_or(|link| link.number() != number) {
+            return;
+        }
+        match news {
+            News::Report(report, attachment) => app.hear(*report, attachment),
+            News::Died(cause) => app.worker_died(&cause),
+        }
+    });
+}
+
+/// What the worker says.
+impl App {
+    fn hear(&mut self, report: Report, attachment: Option<Uint8Array>) {
+        match report {
+            Report::Started => self.open(),
+            Report::Loading {
+                what,
+                loaded,
+                total,
+            } => device_panel::show_loading(&what, loaded, total),
+            Report::Opened(opened) => self.opened(opened),
+            Report::NotOpened { message } => self.not_opened(&message),
+            Report::Photo { id, reading } => self.read(id, reading, attachment),
+            Report::Unreadable { id, message } => self.unreadable(id, message),
+            Report::Scored {
+                classes,
+                edited,
+                unknown,
+                photos,
+            } => {
+                self.scored(classes, edited, &unknown, photos);
+            }
+            Report::ClassesRefused { message } => class_panel::show_refusal(&message),
+            Report::DeviceLost { message } => self.device_lost(&message),
+        }
+    }
+
+    fn open(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        link.set_ready();
+        let (source, files) = self
+            .source
+            .clone()
+            .unwrap_or((BundleSource::Page, Vec::new()));
+        let order = Order::Open {
+            source,
+            device: self.device,
+        };
+        link.send(&order, files.into_iter().map(JsValue::from));
+    }
+
+    fn opened(&mut self, opened: Box<Opened>) {
+        banner::dismiss("bundle");
+        let same = self.opened.as_ref().is_some_and(|old| {
+            old.model == opened.model
+                && old.classes == opened.classes
+                && old.methods == opened.methods
+        });
+        if !same {
+            self.classes.clone_from(&opened.classes);
+            self.edited = false;
+            self.thresholds.clear();
+            if !opened.methods.iter().any(|entry| entry.id == self.method) {
+                let first = opened.methods.first().map(|entry| entry.id.clone());
+                self.method = first.unwrap_or_default();
+            }
+        }
+        device_panel::show(&opened.device);
+        bundle_panel::show(&opened, self.source.is_some());
+        let edited = self.edited;
+        self.opened = Some(opened);
+        self.show_settings();
+        if !same {
+            self.read_all_again();
+        } else if edited && let Some(link) = &self.link {
+            link.send(
+                &Order::Classes {
+                    names: self.classes.clone(),
+                },
+                [],
+            );
+        }
+        self.pump();
+    }
+
+    fn not_opened(&mut self, message: &str) {
+        if self.source.is_some() && self.opened.is_some() {
+            // Another bundle was asked for: the one that worked comes back.
+            banner::show(
+                "bundle",
+                "trouble",
+                &format!("{message} The page's own bundle is back in place."),
+            );
+            self.source = None;
+            self.restart();
+            return;
+        }
+        device_panel::show_failure("No bundle");
+        banner::show_with("bundle", "trouble", message, "Try again", || {
+            with(App::restart)
+        });
+    }
+
+    fn read(&mut self, id: PhotoId, reading: Box<Reading>, thumbnail: Option<Uint8Array>) {
+        self.failures = 0;
+        device_panel::add_timings(&reading.timings);
+        let device = self.opened.as_ref().map(|opened| &opened.device);
+        let kind = device.map_or("cpu", |device| device.kind.as_str());
+        let name = device.map(|device| device.name.clone()).unwrap_or_default();
+        if let Some(photo) = self.photos.get_mut(&id) {
+            if photo.thumbnail.is_none() {
+                photo.thumbnail = thumbnail.and_then(|bytes| jpeg_address(&bytes));
+            }
+            photo.outcome = Outcome::Read(reading, kind, name);
+        }
+        self.settle(id);
+    }
+
+    fn unreadable(&mut self, id: PhotoId, message: String) {
+        if let Some(photo) = self.photos.get_mut(&id) {
+            photo.outcome = Outcome::Unreadable(message);
+        }
+        self.settle(id);
+    }
+
+    fn scored(
+        &mut self,
+        classes: Vec<String>,
+        edited: bool,
+        unknown: &[UnknownWords],
+        photos: Vec<(PhotoId, web::message::Scores)>,
+    ) {
+        (self.classes, self.edited) = (classes, edited);
+        let mut known = Vec::new();
+        for (id, scores) in photos {
+            if let Some(Photo {
+                outcome: Outcome::Read(reading, ..),
+                ..
+            }) = self.photos.get_mut(&id)
+            {
+                reading.scores = scores;
+                known.push(id);
+            }
+        }
+        // A worker that was replaced does not know the photos of the one before it.
+        let lacking: Vec<PhotoId> = self
+            .photos
+            .iter()
+            .filter(|(id, photo)| photo.reading().is_some() && !known.contains(id))
+            .map(|(id, _)| *id)
+            .collect();
+        self.queue.add(lacking);
+        let own = self
+            .opened
+            .as_ref()
+            .map_or(0, |opened| opened.classes.len());
+        class_panel::show(&self.classes, edited, unknown, own);
+        self.choose_usable_method();
+        self.show_settings();
+        self.show_all();
+        self.pump();
+    }
+
+    fn device_lost(&mut self, message: &str) {
+        self.failures += 1;
+        self.queue.take_back();
+        if self.failures > PATIENCE {
+            self.device = DeviceChoice::Cpu;
+            device_panel::choose(self.device);
+            banner::show(
+                "device",
+                "trouble",
+                &format!("The GPU was lost again ({message}). The CPU takes over."),
+            );
+        } else {
+            banner::show(
+                "device",
+                "trouble",
+                &format!(
+                    "The GPU was lost ({message}). It is being set up again; the queue goes on."
+                ),
+            );
+        }
+        self.restart();
+    }
+
+    fn worker_died(&mut self, cause: &str) {
+        self.failures += 1;
+        let opening = device_panel::is_loading();
+        for id in self.queue.worker_died().given_up {
+            let message = format!(
+                "Reading it took more memory than the browser gives, or broke the program ({cause}). Scale the photo down and try again."
+            );
+            if let Some(photo) = self.photos.get_mut(&id) {
+                photo.outcome = Outcome::Unreadable(message);
+            }
+            self.show_photo(id);
+        }
+        if opening && self.failures > PATIENCE {
+            self.link = None;
+            device_panel::show_failure("Not running");
+            let text = format!(
+                "The model could not be started ({cause}). Close other tabs to free memory, then try again."
+            );
+            banner::show_with("bundle", "trouble", &text, "Try again", || {
+                with(|app| {
+                    app.failures = 0;
+                    app.restart();
+                });
+            });
+            return;
+        }
+        if opening && self.device != DeviceChoice::Cpu {
+            self.device = DeviceChoice::Cpu;
+            device_panel::choose(self.device);
+            banner::show(
+                "device",
+                "trouble",
+                &format!("The device could not be used ({cause}). The CPU takes over."),
+            );
+        }
+        self.restart();
+    }
+}
+
+/// What the user does.
+impl App {
+    /// Starts a fresh worker on the chosen bundle and device.
+    pub fn restart(&mut self) {
+        self.queue.take_back();
+        self.workers += 1;
+        device_panel::show_loading("Starting", 0, 0);
+        self.link = match Link::start(self.workers, tell) {
+            Ok(link) => Some(link),
+            Err(error) => {
+                device_panel::show_failure("Not running");
+                let text = format!(
+                    "The browser starts no worker ({}). Reload the page.",
+                    dom::said(&error)
+                );
+                banner::show("bundle", "trouble", &text);
+                None
+            }
+        };
+    }
+
+    /// Computes on another device from here on.
+    pub fn choose_device(&mut self, device: DeviceChoice) {
+        self.device = device;
+        self.failures = 0;
+        banner::dismiss("device");
+        self.restart();
+    }
+
+    /// Loads another bundle; `None` for the page's own.
+    pub fn choose_bundle(&mut self, source: Option<(BundleSource, Vec<File>)>) {
+        self.source = source;
+        self.failures = 0;
+        banner::dismiss("bundle");
+        self.restart();
+    }
+
+    /// Scores with another method.
+    pub fn choose_method(&mut self, id: String) {
+        self.method = id;
+        self.show_settings();
+        self.show_all();
+    }
+
+    /// Moves the threshold; `None` for the one that keeps 95 %.
+    pub fn choose_threshold(&mut self, threshold: Option<f64>) {
+        match threshold {
+            Some(threshold) => self.thresholds.insert(self.method.clone(), threshold),
+            None => self.thresholds.remove(&self.method),
+        };
+        let Some(standard) = self.standard() else {
+            return;
+        };
+        threshold_panel::show(&standard, self.edited, threshold.is_none());
+        for photo in self.photos.values() {
+            if let Some(card) = &photo.card {
+                card.show_threshold(photo, &standard);
+            }
+        }
+        self.show_tally();
+        self.show_why();
+    }
+
+    /// Scores against other classes; `None` for the bundle's.
+    pub fn choose_classes(&mut self, names: Option<Vec<String>>) {
+        let (Some(link), Some(opened)) = (&self.link, &self.opened) else {
+            return;
+        };
+        let names = names.unwrap_or_else(|| opened.classes.clone());
+        class_panel::show_busy();
+        link.send(&Order::Classes { names }, []);
+    }
+
+    /// The threshold that stands at `share` (0 to 1) of the slider.
+    pub fn threshold_at(&self, share: f64) -> Option<f64> {
+        let (low, high) = self.standard()?.range();
+        Some(low + (high - low) * share)
+    }
+
+    fn add(&mut self, photos: Vec<(String, Blob)>) {
+        if photos.is_empty() {
+            return;
+        }
+        if self.queue.is_idle() {
+            self.queue_began = dom::now();
+        }
+        for (name, blob) in photos {
+            let id = self.next;
+            self.next += 1;
+            self.photos.insert(id, Photo::new(name, blob));
+            self.queue.add([id]);
+        }
+        if let Some(body) = dom::document().body() {
+            dom::set(&body, "data-photos", "some");
+        }
+        self.open_view("verdicts");
+        self.show_queue();
+        self.pump();
+    }
+
+    fn cancel(&mut self) {
+        for id in self.queue.cancel() {
+            // A photo that was read before and waits to be read again stays as it is.
+            if self
+                .photos
+                .get(&id)
+                .is_some_and(|photo| photo.card.is_none())
+            {
+                self.photos.remove(&id);
+            }
+        }
+        self.show_queue();
+        self.show_tally();
+    }
+
+    fn remove(&mut self, id: PhotoId) {
+        self.queue.remove(id);
+        if let Some(photo) = self.photos.remove(&id)
+            && let Some(card) = &photo.card
+        {
+            card.root().remove();
+        }
+        if let Some(link) = self.link.as_ref().filter(|link| link.is_ready()) {
+            link.send(&Order::Forget { photos: vec![id] }, []);
+        }
+        if self.chosen == Some(id) {
+            self.chosen = None;
+        }
+        self.show_queue();
+        self.show_tally();
+        self.show_why();
+    }
+
+    /// Drops every photo and verdict.
+    pub fn clear(&mut self) {
+        let photos: Vec<PhotoId> = self.photos.keys().copied().collect();
+        if let Some(link) = self.link.as_ref().filter(|link| link.is_ready()) {
+            link.send(&Order::Forget { photos }, []);
+        }
+        self.queue.clear();
+        self.photos.clear();
+        self.chosen = None;
+        dom::by_id::<Element>("cards").set_text_content(None);
+        if let Some(body) = dom::document().body() {
+            dom::set(&body, "data-photos", "none");
+        }
+        self.show_queue();
+        self.show_tally();
+        self.show_why();
+    }
+
+    /// Every verdict, to take away, newest photo first.
+    pub fn records(&self) -> Vec<Record> {
+        let Some(standard) = self.standard() else {
+            return Vec::new();
+        };
+        let photos = self
+            .photos
+            .values()
+            .rev()
+            .filter(|photo| photo.card.is_some());
+        photos.map(|photo| photo.record(&standard)).collect()
+    }
+
+    fn record(&self, id: PhotoId) -> Option<Record> {
+        Some(self.photos.get(&id)?.record(&self.standard()?))
+    }
+
+    /// Opens the "why" view on a photo.
+    pub fn ask_why(&mut self, id: PhotoId) {
+        self.chosen = Some(id);
+        self.open_view("why");
+    }
+
+    fn open_view(&mut self, view: &'static str) {
+        self.view = view;
+        tabs::show(view);
+        self.show_why();
+    }
+}
+
+/// What is shown.
+impl App {
+    fn standard(&self) -> Option<Standard<'_>> {
+        let opened = self.opened.as_deref()?;
+        let entry = opened
+            .methods
+            .iter()
+            .find(|entry| entry.id == self.method)?;
+        let threshold = self
+            .thresholds
+            .get(&self.method)
+            .copied()
+            .unwrap_or(entry.threshold);
+        Some(Standard {
+            opened,
+            classes: &self.classes,
+            method: &self.method,
+            threshold,
+        })
+    }
+
+    /// Sends the worker what it has room for.
+    fn pump(&mut self) {
+        let (Some(link), Some(opened)) = (&self.link, &self.opened) else {
+            return;
+        };
+        if !link.is_ready() || device_panel::is_loading() {
+            return;
+        }
+        while let Some(photos) = self.queue.next(opened.batch) {
+            let blobs = photos.iter().filter_map(|id| self.photos.get(id));
+            let blobs: Vec<JsValue> = blobs.map(|photo| photo.blob.clone().into()).collect();
+            link.send(&Order::Photos { photos }, blobs);
+        }
+        self.show_queue();
+    }
+
+    fn read_all_again(&mut self) {
+        for photo in self.photos.values_mut() {
+            photo.outcome = Outcome::Waiting;
+        }
+        self.queue.clear();
+        self.queue_began = dom::now();
+        self.queue.add(self.photos.keys().copied());
+    }
+
+    /// A photo came back.
+    fn settle(&mut self, id: PhotoId) {
+        self.queue.finish(id);
+        self.show_photo(id);
+        self.pump();
+        self.show_queue();
+        self.show_tally();
+        self.show_why();
+    }
+
+    fn show_photo(&mut self, id: PhotoId) {
+        let Some(mut photo) = self.photos.remove(&id) else {
+            return;
+        };
+        if photo.card.is_none() {
+            let card = Card::new(id, &photo.name);
+            // Prepending to an element that is there cannot fail.
+            let _ = dom::by_id::<Element>("cards").prepend_with_node_1(card.root());
+            photo.card = Some(card);
+        }
+        if let Some(card) = &photo.card {
+            if let Some(address) = &photo.thumbnail {
+                card.show_thumbnail(address, &photo.name);
+            }
+            let standard = self.standard();
+            card.show(&photo, standard.as_ref());
+            announcer::say(sentence(&photo, standard.as_ref()));
+        }
+        self.photos.insert(id, photo);
+    }
+
+    fn show_all(&mut self) {
+        let standard = self.standard();
+        for photo in self.photos.values() {
+            if let Some(card) = &photo.card {
+                card.show(photo, standard.as_ref());
+            }
+        }
+        self.show_tally();
+        self.show_why();
+    }
+
+    fn show_settings(&self) {
+        let Some(standard) = self.standard() else {
+            return;
+        };
+        method_panel::show(&standard, self.edited);
+        let own = !self.thresholds.contains_key(&self.method);
+        threshold_panel::show(&standard, self.edited, own);
+        if !self.edited {
+            class_panel::show(&self.classes, false, &[], standard.opened.classes.len());
+        }
+        class_panel::allow(standard.opened.has_text_tower);
+    }
+
+    /// A method without what edited classes offer makes room for the first that has it.
+    fn choose_usable_method(&mut self) {
+        let Some(opened) = &self.opened else { return };
+        let usable = |id: &str| method_panel::is_usable(id, self.edited);
+        if !usable(&self.method)
+            && let Some(entry) = opened.methods.iter().find(|entry| usable(&entry.id))
+        {
+            self.method.clone_from(&entry.id);
+        }
+    }
+
+    fn show_queue(&self) {
+        let (done, total) = self.queue.progress();
+        let idle = self.queue.is_idle();
+        dom::by_id::<HtmlElement>("queue").set_hidden(idle);
+        device_panel::show_busy(!idle);
+        if idle {
+            return;
+        }
+        let bar: HtmlProgressElement = dom::by_id("queue-progress");
+        bar.set_max(total.max(1) as f64);
+        bar.set_value(done as f64);
+        let seconds = (dom::now() - self.queue_began) / 1000.0;
+        let pace = if done > 1 && seconds > 1.0 {
+            let left = (total - done) as f64 * seconds / done as f64;
+            format!(
+                ", {:.1} a second, {} left",
+                done as f64 / seconds,
+                wording::duration(left)
+            )
+        } else {
+            String::new()
+        };
+        let text = format!("{done} of {}{pace}", wording::photos(total));
+        dom::by_id::<Element>("queue-text").set_text_content(Some(&text));
+    }
+
+    fn show_tally(&self) {
+        let shown = self.photos.values().filter(|photo| photo.card.is_some());
+        let (mut count, mut inside, mut outside) = (0, 0, 0);
+        let standard = self.standard();
+        for photo in shown {
+            count += 1;
+            match standard
+                .as_ref()
+                .and_then(|standard| photo.verdict(standard))
+            {
+                Some(Verdict::In) => inside += 1,
+                Some(Verdict::Out) => outside += 1,
+                None => {}
+            }
+        }
+        dom::by_id::<HtmlElement>("tally").set_hidden(count == 0);
+        take_away::allow(count > 0);
+        let mut text = format!("{}: {inside} in, {outside} out", wording::photos(count));
+        if count > inside + outside {
+            text.push_str(&format!(", {} not read", count - inside - outside));
+        }
+        dom::by_id::<Element>("tally-text").set_text_content(Some(&text));
+    }
+
+    fn show_why(&mut self) {
+        if self.view != "why" {
+            return;
+        }
+        if self.chosen.is_none_or(|id| {
+            self.photos
+                .get(&id)
+                .is_none_or(|photo| photo.reading().is_none())
+        }) {
+            let read = self
+                .photos
+                .iter()
+                .rev()
+                .find(|(_, photo)| photo.reading().is_some());
+            self.chosen = read.map(|(id, _)| *id);
+        }
+        why::show(self.standard().as_ref(), &self.photos, self.chosen);
+    }
+}
+
+/// A verdict as a screen reader says it.
+fn sentence(photo: &Photo, standard: Option<&Standard>) -> String {
+    if let Outcome::Unreadable(message) = &photo.outcome {
+        return format!("{}: not read. {message}", photo.name);
+    }
+    let verdict = standard.and_then(|standard| {
+        let score = photo.score(standard)?;
+        Some(match photo.verdict(standard)? {
+            Verdict::In => format!("in, {}", standard.class(score.explanation.predicted)),
+            Verdict::Out => "out, none of these".to_owned(),
+        })
+    });
+    format!(
+        "{}: {}.",
+        photo.name,
+        verdict.unwrap_or_else(|| "no verdict".to_owned())
+    )
+}
+
+fn jpeg_address(bytes: &Uint8Array) -> Option<String> {
+    let options = BlobPropertyBag::new();
+    options.set_type("image/jpeg");
+    let blob = Blob::new_with_u8_array_sequence_and_options(&Array::of1(bytes), &options).ok()?;
+    Url::create_object_url_with_blob(&blob).ok()
+}

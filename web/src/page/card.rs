@@ -1,0 +1,242 @@
+//! The card of a photo.
+//!
+//! For tests and scripts each card carries `data-file`, `data-verdict` (`in`, `out` or
+//! `error`), `data-class` (the class, or the nearest one of what is out), `data-score` (in full)
+//! and `data-device` (`gpu` or `cpu`).
+
+use shared::score::Verdict;
+use wasm_bindgen::JsCast;
+use web::message::{MethodScore, PhotoId};
+use web::wording;
+use web_sys::{Element, HtmlElement, HtmlImageElement, HtmlTemplateElement};
+
+use super::dom;
+use super::photo::{Outcome, Photo, Standard};
+
+/// The elements of a card.
+pub struct Card {
+    root: HtmlElement,
+    image: HtmlImageElement,
+    sign: Element,
+    word: Element,
+    name: Element,
+    gauge: HtmlElement,
+    numbers: Element,
+    rarity: Element,
+    top: Element,
+    negatives: HtmlElement,
+    negative_list: Element,
+    trouble: Element,
+}
+
+impl Card {
+    /// An empty card for the photo `id`, not in the page yet.
+    pub fn new(id: PhotoId, file: &str) -> Self {
+        let template: HtmlTemplateElement = dom::by_id("card-template");
+        let root: HtmlElement = match template.content().first_element_child() {
+            Some(card) => card.clone_node_with_deep(true).map_or_else(
+                |_| dom::element("article", "card", ""),
+                JsCast::unchecked_into,
+            ),
+            None => dom::element("article", "card", ""),
+        };
+        dom::set(&root, "data-photo", &id.to_string());
+        dom::set(&root, "data-file", file);
+        let label: Element = dom::within(&root, ".file");
+        label.set_text_content(Some(file));
+        dom::set(&label, "title", file);
+        dom::set(
+            &dom::within(&root, ".act-remove"),
+            "aria-label",
+            &format!("Remove {file}"),
+        );
+        Self {
+            image: dom::within(&root, "img"),
+            sign: dom::within(&root, ".verdict use"),
+            word: dom::within(&root, ".word"),
+            name: dom::within(&root, ".name"),
+            gauge: dom::within(&root, ".gauge"),
+            numbers: dom::within(&root, ".numbers"),
+            rarity: dom::within(&root, ".rarity"),
+            top: dom::within(&root, ".top"),
+            negatives: dom::within(&root, ".negatives"),
+            negative_list: dom::within(&root, ".negatives ol"),
+            trouble: dom::within(&root, ".trouble"),
+            root,
+        }
+    }
+
+    /// The card itself.
+    pub fn root(&self) -> &HtmlElement {
+        &self.root
+    }
+
+    /// Shows the thumbnail at this address.
+    pub fn show_thumbnail(&self, address: &str, file: &str) {
+        self.image.set_src(address);
+        self.image.set_alt(file);
+    }
+
+    /// Shows all that depends on classes, method and threshold.
+    pub fn show(&self, photo: &Photo, standard: Option<&Standard>) {
+        match (&photo.outcome, standard) {
+            (Outcome::Unreadable(message), _) => self.show_trouble(message),
+            (Outcome::Read(reading, device, device_name), Some(standard)) => {
+                dom::set(&self.root, "data-device", device);
+                dom::set(&self.root, "title", &format!("Computed on {device_name}"));
+                match photo.score(standard) {
+                    Some(score) => self.show_score(score, standard, reading.note.as_deref()),
+                    None => self.show_trouble(&format!(
+                        "{} cannot score against edited classes; choose another method.",
+                        standard.method_name()
+                    )),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Shows all that depends on the threshold.
+    pub fn show_threshold(&self, photo: &Photo, standard: &Standard) {
+        if let Some(score) = photo.score(standard) {
+            self.show_verdict(score, standard);
+        }
+    }
+
+    fn show_trouble(&self, message: &str) {
+        dom::set(&self.root, "data-verdict", "error");
+        for attribute in ["data-class", "data-score"] {
+            // Removing what is not there is no error.
+            let _ = self.root.remove_attribute(attribute);
+        }
+        dom::set(&self.sign, "href", "#sign-error");
+        self.word.set_text_content(Some("Not read"));
+        self.name.set_text_content(None);
+        self.trouble.set_text_content(Some(message));
+    }
+
+    fn show_score(&self, score: &MethodScore, standard: &Standard, note: Option<&str>) {
+        let explanation = &score.explanation;
+        dom::set(
+            &self.root,
+            "data-class",
+            standard.class(explanation.predicted),
+        );
+        dom::set(&self.root, "data-score", &explanation.score.to_string());
+        self.trouble.set_text_content(note);
+        self.rarity
+            .set_text_content(Some(&wording::rarity(score.p_value)));
+        self.show_verdict(score, standard);
+        dom::replace(&self.top, self.bars(score, standard));
+        self.negatives.set_hidden(explanation.negatives.is_empty());
+        let several = explanation.negatives.iter().any(|fired| fired.context > 0);
+        dom::replace(
+            &self.negative_list,
+            explanation.negatives.iter().map(|fired| {
+                let which = if several {
+                    format!(", prompt {}", fired.context + 1)
+                } else {
+                    String::new()
+                };
+                let name = format!("not {}{which}", standard.class(fired.class));
+                let weight = format!(
+                    "cosine {:.2} · {}",
+                    fired.cosine,
+                    wording::percent(fired.share)
+                );
+                pair("", &name, &weight)
+            }),
+        );
+    }
+
+    /// The five most probable, "none of these" among them in its place.
+    fn bars(&self, score: &MethodScore, standard: &Standard) -> Vec<HtmlElement> {
+        let explanation = &score.explanation;
+        let mut bars: Vec<(bool, String, f64)> = explanation
+            .top
+            .iter()
+            .map(|entry| {
+                (
+                    false,
+                    standard.class(entry.class).to_owned(),
+                    entry.probability,
+                )
+            })
+            .collect();
+        if !explanation.negatives.is_empty() {
+            let place = bars
+                .iter()
+                .position(|bar| bar.2 < explanation.none)
+                .unwrap_or(bars.len());
+            bars.insert(place, (true, "none of these".to_owned(), explanation.none));
+        }
+        bars.iter()
+            .map(|(none, name, share)| {
+                let bar = pair(
+                    if *none { "none" } else { "" },
+                    name,
+                    &wording::percent(*share),
+                );
+                dom::set_property(&bar, "--share", &format!("{:.1}%", share * 100.0));
+                bar
+            })
+            .collect()
+    }
+
+    fn show_verdict(&self, score: &MethodScore, standard: &Standard) {
+        let explanation = &score.explanation;
+        let verdict = Verdict::from_score(explanation.score, standard.threshold);
+        let (word, name) = match verdict {
+            Verdict::In => ("In", standard.class(explanation.predicted)),
+            Verdict::Out => ("Out", "none of these"),
+        };
+        if self.root.get_attribute("data-verdict").as_deref() != Some(verdict.as_str()) {
+            dom::set(&self.root, "data-verdict", verdict.as_str());
+            dom::set(&self.sign, "href", &format!("#sign-{verdict}"));
+            self.word.set_text_content(Some(word));
+        }
+        if self.name.text_content().as_deref() != Some(name) {
+            self.name.set_text_content(Some(name));
+        }
+        let (low, high) = standard.range();
+        let share = |value: f64| ((value - low) / (high - low)).clamp(0.0, 1.0) * 100.0;
+        dom::set_property(
+            &self.gauge,
+            "--cut",
+            &format!("{:.2}%", share(standard.threshold)),
+        );
+        dom::set_property(
+            &self.gauge,
+            "--at",
+            &format!("{:.2}%", share(explanation.score)),
+        );
+        let (own, cut) = (
+            wording::score(explanation.score),
+            wording::score(standard.threshold),
+        );
+        let relation = if verdict == Verdict::In {
+            "at or above"
+        } else {
+            "below"
+        };
+        dom::set(
+            &self.gauge,
+            "aria-label",
+            &format!("Score {own}, {relation} the threshold {cut}"),
+        );
+        dom::replace(
+            &self.numbers,
+            [
+                dom::element("span", "", &format!("score {own}")),
+                dom::element("span", "", &format!("threshold {cut}")),
+            ],
+        );
+    }
+}
+
+fn pair(class: &str, name: &str, value: &str) -> HtmlElement {
+    let item = dom::element("li", class, "");
+    dom::append(&item, &dom::element("span", "", name));
+    dom::append(&item, &dom::element("span", "", value));
+    item
+}

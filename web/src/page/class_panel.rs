@@ -1,0 +1,99 @@
+//! The class list and its editing.
+
+use web::class_list;
+use web::message::UnknownWords;
+use web_sys::{Element, Event, HtmlButtonElement, HtmlElement, HtmlTextAreaElement, KeyboardEvent};
+
+use super::app::{self, App};
+use super::dom;
+
+/// Listens.
+pub fn start() {
+    dom::on(
+        &dom::by_id::<HtmlElement>("classes-apply"),
+        "click",
+        |_: Event| apply(),
+    );
+    dom::on(
+        &dom::by_id::<HtmlElement>("classes-reset"),
+        "click",
+        |_: Event| {
+            app::with(|app: &mut App| app.choose_classes(None));
+        },
+    );
+    let area: HtmlTextAreaElement = dom::by_id("classes");
+    dom::on(&area, "input", |_: Event| {
+        dom::by_id::<HtmlButtonElement>("classes-apply").set_disabled(false);
+    });
+    dom::on(&area, "keydown", |event: KeyboardEvent| {
+        if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) {
+            event.prevent_default();
+            apply();
+        }
+    });
+}
+
+fn apply() {
+    match class_list::parse(&dom::by_id::<HtmlTextAreaElement>("classes").value()) {
+        Ok(names) => app::with(|app: &mut App| app.choose_classes(Some(names))),
+        Err(error) => show_refusal(&error.to_string()),
+    }
+}
+
+/// Shows the classes that count, and what the text tower cannot know of them.
+pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usize) {
+    dom::by_id::<HtmlTextAreaElement>("classes").set_value(&classes.join("\n"));
+    let count = classes.len().to_string();
+    dom::by_id::<Element>("classes-count").set_text_content(Some(&count));
+    dom::by_id::<Element>("class-count").set_text_content(Some(&format!("the {count} classes")));
+    dom::by_id::<HtmlButtonElement>("classes-apply").set_disabled(true);
+    dom::by_id::<HtmlElement>("classes-reset").set_hidden(!edited);
+    let state = if edited {
+        format!("Yours; the bundle has {own}.")
+    } else {
+        String::new()
+    };
+    show_state(&state);
+    let warnings = unknown.iter().map(|unknown| {
+        let words: Vec<String> = unknown
+            .words
+            .iter()
+            .map(|word| format!("“{word}”"))
+            .collect();
+        let text = format!(
+            "{}: the text tower has never seen {}; what it says of this class is a guess.",
+            unknown.class,
+            words.join(", ")
+        );
+        dom::element("li", "", &text)
+    });
+    dom::replace(&dom::by_id("classes-warnings"), warnings);
+}
+
+/// Whether the bundle can take other names.
+pub fn allow(has_text_tower: bool) {
+    dom::by_id::<HtmlTextAreaElement>("classes").set_disabled(!has_text_tower);
+    if !has_text_tower {
+        show_state("This bundle has no text tower, so its classes are fixed.");
+    }
+}
+
+/// The worker is at it.
+pub fn show_busy() {
+    show_state("Reading the names…");
+    dom::by_id::<HtmlButtonElement>("classes-apply").set_disabled(true);
+}
+
+/// The list cannot be used.
+pub fn show_refusal(message: &str) {
+    show_state("");
+    dom::by_id::<HtmlButtonElement>("classes-apply").set_disabled(false);
+    dom::replace(
+        &dom::by_id("classes-warnings"),
+        [dom::element("li", "", message)],
+    );
+}
+
+fn show_state(text: &str) {
+    dom::by_id::<Element>("classes-state").set_text_content(Some(text));
+}

@@ -1,0 +1,105 @@
+//! The page's end of the line to the worker.
+
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::prelude::*;
+use web::message::{Order, Report};
+use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+
+use super::dom;
+
+/// The worker and whether it takes orders yet.
+pub struct Link {
+    worker: Worker,
+    number: u32,
+    ready: bool,
+}
+
+/// Something from the worker.
+pub enum News {
+    /// A report, with what was attached.
+    Report(Box<Report>, Option<Uint8Array>),
+    /// The worker is dead, for this reason.
+    Died(String),
+}
+
+impl Link {
+    /// Starts worker number `number`; `tell` gets its news under that number.
+    ///
+    /// # Errors
+    /// The browser's, when it starts no worker.
+    pub fn start(number: u32, tell: fn(u32, News)) -> Result<Self, JsValue> {
+        let options = WorkerOptions::new();
+        options.set_type(WorkerType::Module);
+        let worker = Worker::new_with_options("worker-start.js", &options)?;
+        dom::on(&worker, "message", move |event: MessageEvent| {
+            tell(number, read(&event.data()));
+        });
+        dom::on(&worker, "error", move |event: ErrorEvent| {
+            event.prevent_default();
+            let message = event.message();
+            let message = if message.is_empty() {
+                "its program could not be loaded".to_owned()
+            } else {
+                message
+            };
+            tell(number, News::Died(message));
+        });
+        Ok(Self {
+            worker,
+            number,
+            ready: false,
+        })
+    }
+
+    /// The number under which this worker's news come.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether the worker takes orders.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// The worker said that it takes orders.
+    pub fn set_ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// Sends an order with its attachments.
+    pub fn send(&self, order: &Order, attachments: impl IntoIterator<Item = JsValue>) {
+        let Ok(json) = serde_json::to_string(order) else {
+            return;
+        };
+        let message = Array::of1(&json.into());
+        for attachment in attachments {
+            message.push(&attachment);
+        }
+        if let Err(error) = self.worker.post_message(&message) {
+            web_sys::console::error_2(&"The worker did not take an order:".into(), &error);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.worker.terminate();
+    }
+}
+
+/// `worker-start.js` sends a string where the worker is past sending a report.
+fn read(data: &JsValue) -> News {
+    let Some(message) = data.dyn_ref::<Array>() else {
+        return News::Died(
+            data.as_string()
+                .unwrap_or_else(|| "unknown cause".to_owned()),
+        );
+    };
+    let json = message.get(0).as_string().unwrap_or_default();
+    match serde_json::from_str(&json) {
+        Ok(report) => News::Report(Box::new(report), message.get(1).dyn_into().ok()),
+        Err(error) => News::Died(format!(
+            "its report cannot be read ({error}); reload the page"
+        )),
+    }
+}

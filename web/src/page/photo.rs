@@ -1,0 +1,149 @@
+//! A photo of the user's, from file to verdict.
+
+use shared::score::{ScoreScale, Verdict, method};
+use web::message::{MethodScore, Opened, Reading};
+use web::record::{ClassShare, Record};
+use web_sys::{Blob, Url};
+
+use super::card::Card;
+
+/// A photo and what is known of it.
+pub struct Photo {
+    /// Name of the file.
+    pub name: String,
+    /// The file.
+    pub blob: Blob,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Its card, once there is something to show.
+    pub card: Option<Card>,
+    /// Address of its thumbnail.
+    pub thumbnail: Option<String>,
+}
+
+/// What came of a photo.
+pub enum Outcome {
+    /// It waits in the queue.
+    Waiting,
+    /// It was read, on the device of this kind and name.
+    Read(Box<Reading>, &'static str, String),
+    /// It could not be read.
+    Unreadable(String),
+}
+
+/// What a verdict depends on besides the photo.
+pub struct Standard<'a> {
+    /// The loaded bundle.
+    pub opened: &'a Opened,
+    /// The classes that now count.
+    pub classes: &'a [String],
+    /// The chosen method.
+    pub method: &'a str,
+    /// Its threshold.
+    pub threshold: f64,
+}
+
+impl Standard<'_> {
+    /// The method's name for people.
+    pub fn method_name(&self) -> &str {
+        method(self.method).map_or(self.method, |method| method.name())
+    }
+
+    /// What the method's scores mean.
+    pub fn scale(&self) -> ScoreScale {
+        method(self.method).map_or(ScoreScale::Logit, |method| method.scale())
+    }
+
+    /// The scores between which gauges and the slider run.
+    pub fn range(&self) -> (f64, f64) {
+        let entry = self
+            .opened
+            .methods
+            .iter()
+            .find(|entry| entry.id == self.method);
+        entry
+            .and_then(|entry| web::plot::range(&entry.calibration))
+            .unwrap_or((self.threshold - 1.0, self.threshold + 1.0))
+    }
+
+    /// A class's name.
+    pub fn class(&self, index: usize) -> &str {
+        self.classes.get(index).map_or("?", String::as_str)
+    }
+}
+
+impl Photo {
+    /// A photo that waits.
+    pub fn new(name: String, blob: Blob) -> Self {
+        Self {
+            name,
+            blob,
+            outcome: Outcome::Waiting,
+            card: None,
+            thumbnail: None,
+        }
+    }
+
+    /// What was read, if it was.
+    pub fn reading(&self) -> Option<&Reading> {
+        match &self.outcome {
+            Outcome::Read(reading, ..) => Some(reading),
+            _ => None,
+        }
+    }
+
+    /// What the chosen method says of it.
+    pub fn score<'a>(&'a self, standard: &Standard) -> Option<&'a MethodScore> {
+        self.reading()?.scores.method(standard.method)
+    }
+
+    /// The verdict, when there is a score.
+    pub fn verdict(&self, standard: &Standard) -> Option<Verdict> {
+        let score = self.score(standard)?.explanation.score;
+        Some(Verdict::from_score(score, standard.threshold))
+    }
+
+    /// The verdict to take away.
+    pub fn record(&self, standard: &Standard) -> Record {
+        let mut record = Record {
+            file: self.name.clone(),
+            verdict: "error",
+            ..Record::default()
+        };
+        match &self.outcome {
+            Outcome::Waiting => record.error = Some("not read yet".to_owned()),
+            Outcome::Unreadable(error) => record.error = Some(error.clone()),
+            Outcome::Read(reading, _, device) => {
+                record.device.clone_from(device);
+                record.milliseconds = Some(reading.timings.together());
+            }
+        }
+        if let Some(score) = self.score(standard) {
+            let explanation = &score.explanation;
+            record.verdict = Verdict::from_score(explanation.score, standard.threshold).as_str();
+            record.class = Some(standard.class(explanation.predicted).to_owned());
+            record.score = Some(explanation.score);
+            record.threshold = Some(standard.threshold);
+            record.p_value = Some(score.p_value);
+            record.method = Some(standard.method_name().to_owned());
+            record.top5 = explanation
+                .top
+                .iter()
+                .map(|entry| ClassShare {
+                    class: standard.class(entry.class).to_owned(),
+                    probability: entry.probability,
+                })
+                .collect();
+        }
+        record
+    }
+}
+
+impl Drop for Photo {
+    fn drop(&mut self) {
+        if let Some(thumbnail) = &self.thumbnail {
+            // An address that is not known any more is no loss.
+            let _ = Url::revoke_object_url(thumbnail);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The two views, light and dark, and the settings on a narrow screen.
+
+use web_sys::{Element, Event, HtmlElement, KeyboardEvent};
+
+use super::dom;
+
+const VIEWS: [&str; 2] = ["verdicts", "why"];
+
+/// Listens.
+pub fn start() {
+    for (index, view) in VIEWS.into_iter().enumerate() {
+        let tab: HtmlElement = dom::by_id(&format!("tab-{view}"));
+        dom::on(&tab, "click", move |_: Event| super::app::open_view(view));
+        dom::on(&tab, "keydown", move |event: KeyboardEvent| {
+            let other = match event.key().as_str() {
+                "ArrowRight" | "ArrowLeft" => VIEWS[1 - index],
+                "Home" => VIEWS[0],
+                "End" => VIEWS[1],
+                _ => return,
+            };
+            event.prevent_default();
+            super::app::open_view(other);
+            // Focus on a button that is there cannot fail.
+            let _ = dom::by_id::<HtmlElement>(&format!("tab-{other}")).focus();
+        });
+    }
+    let toggle: HtmlElement = dom::by_id("settings-toggle");
+    dom::on(&toggle, "click", move |_: Event| {
+        let toggle: Element = dom::by_id("settings-toggle");
+        let open = toggle.get_attribute("aria-expanded").as_deref() != Some("true");
+        dom::set(&toggle, "aria-expanded", &open.to_string());
+        dom::set(&dom::by_id("settings"), "data-open", &open.to_string());
+    });
+    start_theme();
+}
+
+/// Shows a view.
+pub fn show(view: &str) {
+    for other in VIEWS {
+        let chosen = other == view;
+        let tab: HtmlElement = dom::by_id(&format!("tab-{other}"));
+        dom::set(&tab, "aria-selected", &chosen.to_string());
+        tab.set_tab_index(if chosen { 0 } else { -1 });
+        dom::by_id::<HtmlElement>(&format!("view-{other}")).set_hidden(!chosen);
+    }
+}
+
+fn start_theme() {
+    let storage = || dom::window().local_storage().ok().flatten();
+    let apply = |theme: &str| {
+        if let Some(root) = dom::document().document_element() {
+            dom::set(&root, "data-theme", theme);
+        }
+    };
+    let kept = storage().and_then(|storage| storage.get_item("theme").ok().flatten());
+    if let Some(theme) = kept.filter(|theme| theme == "light" || theme == "dark") {
+        apply(&theme);
+    }
+    dom::on(
+        &dom::by_id::<HtmlElement>("theme"),
+        "click",
+        move |_: Event| {
+            let root = dom::document().document_element();
+            let chosen = root.and_then(|root| root.get_attribute("data-theme"));
+            let dark = match chosen.as_deref() {
+                Some(theme) => theme == "dark",
+                None => dom::window()
+                    .match_media("(prefers-color-scheme: dark)")
+                    .ok()
+                    .flatten()
+                    .is_some_and(|query| query.matches()),
+            };
+            let theme = if dark { "light" } else { "dark" };
+            apply(theme);
+            if let Some(storage) = storage() {
+                // Where nothing may be stored, the choice holds until the page is closed.
+                let _ = storage.set_item("theme", theme);
+            }
+        },
+    );
+}

@@ -1,0 +1,100 @@
+//! Verdicts to take away.
+
+use js_sys::Array;
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web::record::{self, Record};
+use web_sys::{
+    Blob, BlobPropertyBag, Element, Event, HtmlAnchorElement, HtmlButtonElement, HtmlElement, Url,
+};
+
+use super::app::{self, App};
+use super::{banner, dom};
+
+/// How long "Copied" stands, in milliseconds.
+const SHOWN: i32 = 1600;
+
+/// Listens.
+pub fn start() {
+    dom::on(
+        &dom::by_id::<HtmlElement>("export-csv"),
+        "click",
+        |_: Event| {
+            let records = app::with(|app: &mut App| app.records());
+            save("verdicts.csv", "text/csv", &record::csv(&records));
+        },
+    );
+    dom::on(
+        &dom::by_id::<HtmlElement>("export-json"),
+        "click",
+        |_: Event| {
+            let records = app::with(|app: &mut App| app.records());
+            match record::json(&records) {
+                Ok(json) => save("verdicts.json", "application/json", &json),
+                Err(error) => banner::show(
+                    "export",
+                    "trouble",
+                    &format!("The verdicts could not be written ({error})."),
+                ),
+            }
+        },
+    );
+    dom::on(&dom::by_id::<HtmlElement>("clear"), "click", |_: Event| {
+        app::with(App::clear)
+    });
+}
+
+/// Whether there is anything to take.
+pub fn allow(any: bool) {
+    for id in ["export-csv", "export-json", "clear"] {
+        dom::by_id::<HtmlButtonElement>(id).set_disabled(!any);
+    }
+}
+
+/// Puts a verdict on the clipboard and says so on `button`.
+pub fn copy(record: &Record, button: Element) {
+    let promise = dom::window()
+        .navigator()
+        .clipboard()
+        .write_text(&record::text(record));
+    spawn_local(async move {
+        match JsFuture::from(promise).await {
+            Ok(_) => {
+                button.set_text_content(Some("Copied"));
+                dom::later(SHOWN, move || button.set_text_content(Some("Copy")));
+            }
+            Err(error) => banner::show(
+                "clipboard",
+                "trouble",
+                &format!(
+                    "The browser does not let the page write to the clipboard ({}).",
+                    dom::said(&error)
+                ),
+            ),
+        }
+    });
+}
+
+fn save(name: &str, kind: &str, text: &str) {
+    let options = BlobPropertyBag::new();
+    options.set_type(kind);
+    let saved = Blob::new_with_str_sequence_and_options(&Array::of1(&text.into()), &options)
+        .and_then(|blob| Url::create_object_url_with_blob(&blob));
+    match saved {
+        Ok(address) => {
+            let link: HtmlAnchorElement = dom::element("a", "", "").unchecked_into();
+            link.set_href(&address);
+            link.set_download(name);
+            link.click();
+            dom::later(10_000, move || {
+                // An address that is not known any more is no loss.
+                let _ = Url::revoke_object_url(&address);
+            });
+        }
+        Err(error) => banner::show(
+            "export",
+            "trouble",
+            &format!("The file could not be made ({}).", dom::said(&error)),
+        ),
+    }
+}

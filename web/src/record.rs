@@ -1,0 +1,171 @@
+//! Verdicts to take away: CSV, JSON and plain text.
+
+use serde::Serialize;
+
+use crate::wording;
+
+/// One photo's verdict, complete in itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Record {
+    /// Name of the file.
+    pub file: String,
+    /// `in`, `out` or `error`.
+    pub verdict: &'static str,
+    /// The class, also of what is out: the nearest one.
+    pub class: Option<String>,
+    /// The score, higher = more in-distribution.
+    pub score: Option<f64>,
+    /// The threshold it was held against.
+    pub threshold: Option<f64>,
+    /// Conformal p-value.
+    pub p_value: Option<f64>,
+    /// The scoring method.
+    pub method: Option<String>,
+    /// The nearest classes.
+    pub top5: Vec<ClassShare>,
+    /// The name of the device that computed it.
+    pub device: String,
+    /// Milliseconds in all.
+    pub milliseconds: Option<f64>,
+    /// Why it could not be read.
+    pub error: Option<String>,
+}
+
+/// A class and its probability.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassShare {
+    /// The class.
+    pub class: String,
+    /// Fraction of one.
+    pub probability: f64,
+}
+
+/// The records as CSV (RFC 4180), with a header.
+pub fn csv(records: &[Record]) -> String {
+    let mut text = String::from("file,verdict,class,score,threshold,p_value,method");
+    for place in 1..=5 {
+        text.push_str(&format!(",class_{place},probability_{place}"));
+    }
+    text.push_str(",device,milliseconds,error\r\n");
+    for record in records {
+        let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let mut fields = vec![
+            record.file.clone(),
+            record.verdict.to_owned(),
+            record.class.clone().unwrap_or_default(),
+            number(record.score),
+            number(record.threshold),
+            number(record.p_value),
+            record.method.clone().unwrap_or_default(),
+        ];
+        for place in 0..5 {
+            let share = record.top5.get(place);
+            fields.push(share.map(|share| share.class.clone()).unwrap_or_default());
+            fields.push(number(share.map(|share| share.probability)));
+        }
+        fields.push(record.device.clone());
+        fields.push(number(record.milliseconds));
+        fields.push(record.error.clone().unwrap_or_default());
+        let line: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
+        text.push_str(&line.join(","));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+/// The records as a JSON array.
+///
+/// # Errors
+/// None that a record of this type could cause.
+pub fn json(records: &[Record]) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(records)
+}
+
+/// One record as a few lines of text, for the clipboard.
+pub fn text(record: &Record) -> String {
+    if let Some(error) = &record.error {
+        return format!("{}: not read. {error}", record.file);
+    }
+    let class = match (record.verdict, &record.class) {
+        ("in", Some(class)) => format!("In: {class}"),
+        (_, Some(class)) => format!("Out: none of these (nearest: {class})"),
+        (_, None) => "Out: none of these".to_owned(),
+    };
+    let mut lines = vec![record.file.clone(), class];
+    if let (Some(score), Some(threshold)) = (record.score, record.threshold) {
+        lines.push(format!(
+            "Score {}, threshold {} ({})",
+            wording::score(score),
+            wording::score(threshold),
+            record.method.as_deref().unwrap_or("unknown method")
+        ));
+    }
+    if let Some(p_value) = record.p_value {
+        lines.push(wording::rarity(p_value));
+    }
+    for share in &record.top5 {
+        lines.push(format!(
+            "{} {}",
+            share.class,
+            wording::percent(share.probability)
+        ));
+    }
+    lines.join("\n")
+}
+
+fn quoted(field: &str) -> String {
+    if field.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            file: "a, \"b\".jpg".to_owned(),
+            verdict: "in",
+            class: Some("cup".to_owned()),
+            score: Some(4.25),
+            threshold: Some(2.0),
+            p_value: Some(0.5),
+            method: Some("NegPrompt".to_owned()),
+            top5: vec![ClassShare {
+                class: "cup".to_owned(),
+                probability: 0.75,
+            }],
+            device: "CPU".to_owned(),
+            milliseconds: Some(90.5),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn csv_quotes_what_it_must() {
+        let text = csv(&[record()]);
+        let lines: Vec<&str> = text.split("\r\n").collect();
+        assert_eq!(lines[0].split(',').count(), 20);
+        assert!(lines[1].starts_with("\"a, \"\"b\"\".jpg\",in,cup,4.25,2,0.5,NegPrompt,cup,0.75,"));
+        assert!(lines[1].ends_with(",CPU,90.5,"));
+    }
+
+    #[test]
+    fn text_says_it_in_words() {
+        let text = text(&record());
+        assert!(
+            text.contains("In: cup\nScore 4.25, threshold 2.00 (NegPrompt)\nOrdinary"),
+            "{text}"
+        );
+        let failed = Record {
+            verdict: "error",
+            error: Some("empty".to_owned()),
+            ..record()
+        };
+        assert_eq!(super::text(&failed), "a, \"b\".jpg: not read. empty");
+        assert!(json(&[record()]).unwrap().contains("\"p_value\": 0.5"));
+    }
+}

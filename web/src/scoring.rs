@@ -1,0 +1,166 @@
+//! From an image feature to what the page shows, with the functions that the trainer uses.
+
+use shared::bundle::{Map, MethodEntry};
+use shared::metric::MetricError;
+use shared::score::{ClassFeatures, ScoreError};
+
+use crate::message::{MethodScore, Scores};
+
+/// Points of the map that pull at a photo.
+const NEIGHBOURS: usize = 8;
+/// How much more a nearer neighbour pulls: weights are `exp(SHARPNESS · cosine)`.
+const SHARPNESS: f32 = 30.0;
+
+/// Why a photo has no score.
+#[derive(Debug, thiserror::Error)]
+pub enum ScoringError {
+    /// A feature or class list that does not fit.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    /// A calibration that cannot be used.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+}
+
+/// Scores an image feature against classes with every method that they have the inputs for.
+///
+/// # Errors
+/// A feature of another width, or one that is not finite.
+pub fn score(
+    image_feature: &[f32],
+    classes: &ClassFeatures,
+    methods: &[MethodEntry],
+    place: Option<[f32; 2]>,
+) -> Result<Scores, ScoringError> {
+    let buffer = classes.similarities(image_feature)?;
+    let similarities = buffer.one()?;
+    let mut scores = Scores {
+        methods: Vec::new(),
+        positive: highest(similarities.positive),
+        negative: highest(similarities.negative),
+        place,
+    };
+    for entry in methods {
+        let Some(method) = entry.method() else {
+            continue;
+        };
+        if method.needs().iter().all(|input| similarities.has(*input)) {
+            let explanation = method.explain(&similarities, &entry.settings)?;
+            let p_value = entry.p_value(explanation.score)?;
+            scores.methods.push(MethodScore {
+                id: entry.id.clone(),
+                p_value,
+                explanation,
+            });
+        }
+    }
+    Ok(scores)
+}
+
+fn highest(cosines: &[f32]) -> Option<f32> {
+    cosines.iter().copied().max_by(f32::total_cmp)
+}
+
+/// Where an image feature belongs on the map: between the points whose features are nearest.
+///
+/// `map_features` is `[points, d]`, rows of unit length in the order of the map's points.
+pub fn place(image_feature: &[f32], map: &Map, map_features: &[f32]) -> Option<[f32; 2]> {
+    let width = image_feature.len();
+    let length = image_feature
+        .iter()
+        .map(|value| value * value)
+        .sum::<f32>()
+        .sqrt();
+    if width == 0 || map_features.len() != map.points.len() * width || length <= f32::EPSILON {
+        return None;
+    }
+    let mut nearest: Vec<(f32, usize)> = map_features
+        .chunks_exact(width)
+        .map(|row| {
+            row.iter()
+                .zip(image_feature)
+                .map(|(a, b)| a * b)
+                .sum::<f32>()
+                / length
+        })
+        .enumerate()
+        .map(|(index, cosine)| (cosine, index))
+        .collect();
+    nearest.sort_by(|a, b| b.0.total_cmp(&a.0));
+    nearest.truncate(NEIGHBOURS);
+    let top = nearest.first()?.0;
+    let (mut x, mut y, mut sum) = (0.0, 0.0, 0.0);
+    for (cosine, index) in nearest {
+        let weight = ((cosine - top) * SHARPNESS).exp();
+        x += weight * map.points[index].x;
+        y += weight * map.points[index].y;
+        sum += weight;
+    }
+    let place = [x / sum, y / sum];
+    place.iter().all(|value| value.is_finite()).then_some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::bundle::MapPoint;
+    use shared::score::{MethodSettings, Verdict};
+
+    use super::*;
+
+    fn classes() -> ClassFeatures {
+        ClassFeatures {
+            embed_dim: 2,
+            logit_scale: 10.0,
+            positive: vec![1.0, 0.0, 0.0, 1.0],
+            negative: vec![-1.0, 0.0, 0.0, -1.0],
+            ..ClassFeatures::default()
+        }
+    }
+
+    fn entry(id: &str) -> MethodEntry {
+        let settings = MethodSettings {
+            temperature: 0.1,
+            negative_weight: 1.0,
+        };
+        let id_scores = [1.0, 2.0, 3.0, 4.0];
+        MethodEntry::measure(id, settings, &id_scores, None, 1.0, BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn methods_without_their_inputs_are_left_out() {
+        let methods = [entry("negprompt"), entry("energy")];
+        let scores = score(&[3.0, 0.3], &classes(), &methods, None).unwrap();
+        assert_eq!(scores.methods.len(), 1);
+        let negprompt = scores.method("negprompt").unwrap();
+        assert_eq!(negprompt.explanation.predicted, 0);
+        let verdict = Verdict::from_score(negprompt.explanation.score, methods[0].threshold);
+        assert_eq!(verdict, Verdict::In);
+        assert!((scores.positive.unwrap() - 0.995).abs() < 1e-3);
+        assert!((scores.negative.unwrap() + 0.0995).abs() < 1e-3);
+        assert!(score(&[1.0], &classes(), &methods, None).is_err());
+    }
+
+    #[test]
+    fn a_photo_lies_where_its_neighbours_lie() {
+        let point = |x, y| MapPoint {
+            x,
+            y,
+            series: 0,
+            label: None,
+        };
+        let map = Map {
+            title: String::new(),
+            series: vec![String::new()],
+            points: vec![point(0.0, 0.0), point(10.0, 4.0)],
+        };
+        let features = [1.0, 0.0, 0.0, 1.0];
+        let [x, y] = place(&[5.0, 0.1], &map, &features).unwrap();
+        assert!(x < 0.1 && y < 0.1);
+        let [x, y] = place(&[1.0, 1.0], &map, &features).unwrap();
+        assert!((x - 5.0).abs() < 1e-4 && (y - 2.0).abs() < 1e-4);
+        assert_eq!(place(&[1.0], &map, &features), None);
+        assert_eq!(place(&[0.0, 0.0], &map, &features), None);
+    }
+}

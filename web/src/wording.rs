@@ -1,0 +1,136 @@
+//! Figures in plain words.
+
+/// What a p-value means. `p` is the fraction of photos known to belong that score this low
+/// or lower.
+pub fn rarity(p: f64) -> String {
+    let in_hundred = p * 100.0;
+    let of_hundred = if in_hundred < 1.0 {
+        "fewer than one scores".to_owned()
+    } else if in_hundred < 1.5 {
+        "one scores".to_owned()
+    } else {
+        format!("{} score", in_hundred.round())
+    };
+    let first = match p {
+        p if p < 0.01 => "Very unusual",
+        p if p < 0.05 => "Unusual",
+        p if p < 0.2 => "Not quite ordinary",
+        _ => "Ordinary",
+    };
+    format!("{first}: of 100 photos that belong, {of_hundred} this low or lower.")
+}
+
+/// A fraction of one in percent, with as many digits as it deserves near 0 and 1.
+pub fn percent(fraction: f64) -> String {
+    let percent = fraction * 100.0;
+    let from_the_edge = percent.min(100.0 - percent);
+    if !percent.is_finite() {
+        "–".to_owned()
+    } else if from_the_edge <= 0.0 {
+        format!("{} %", percent.round())
+    } else if from_the_edge < 0.05 {
+        if percent < 50.0 {
+            "< 0.1 %".to_owned()
+        } else {
+            "> 99.9 %".to_owned()
+        }
+    } else if from_the_edge < 9.95 {
+        format!("{percent:.1} %")
+    } else {
+        format!("{percent:.0} %")
+    }
+}
+
+/// A score with three significant digits or so.
+pub fn score(score: f64) -> String {
+    let digits = match score.abs() {
+        size if size >= 100.0 => 0,
+        size if size >= 10.0 => 1,
+        size if size >= 0.1 => 2,
+        size if size >= 0.01 => 3,
+        _ => 4,
+    };
+    // A minus of the right width, and none before a zero.
+    let text = format!("{score:.digits$}");
+    match text.strip_prefix('-') {
+        Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),
+        Some(rest) => format!("−{rest}"),
+        None => text,
+    }
+}
+
+/// Bytes in units people read.
+pub fn bytes(count: u64) -> String {
+    match count as f64 {
+        count if count < 1e3 => format!("{count} bytes"),
+        count if count < 1e6 => format!("{:.0} kB", count / 1e3),
+        count => format!("{:.1} MB", count / 1e6),
+    }
+}
+
+/// Milliseconds for a table.
+pub fn milliseconds(time: f64) -> String {
+    if time < 9.95 {
+        format!("{time:.1}")
+    } else {
+        format!("{time:.0}")
+    }
+}
+
+/// How long something will take.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        seconds if !seconds.is_finite() => "no telling how long".to_owned(),
+        seconds if seconds < 1.5 => "about a second".to_owned(),
+        seconds if seconds < 90.0 => format!("about {seconds:.0} seconds"),
+        seconds if seconds < 5400.0 => format!("about {:.0} minutes", seconds / 60.0),
+        seconds => format!("about {:.0} hours", seconds / 3600.0),
+    }
+}
+
+/// `1 photo`, `2 photos`.
+pub fn photos(count: usize) -> String {
+    if count == 1 {
+        "1 photo".to_owned()
+    } else {
+        format!("{count} photos")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p_values_read_as_counts() {
+        assert_eq!(
+            rarity(0.46),
+            "Ordinary: of 100 photos that belong, 46 score this low or lower."
+        );
+        assert_eq!(
+            rarity(0.0004),
+            "Very unusual: of 100 photos that belong, fewer than one scores this low or lower."
+        );
+        assert!(rarity(0.012).contains("one scores"));
+        assert!(rarity(0.04).starts_with("Unusual: of 100 photos that belong, 4 score"));
+    }
+
+    #[test]
+    fn digits_where_they_matter() {
+        assert_eq!(percent(0.95), "95.0 %");
+        assert_eq!(percent(0.5), "50 %");
+        assert_eq!(percent(0.0), "0 %");
+        assert_eq!(percent(1.0), "100 %");
+        assert_eq!(percent(0.0001), "< 0.1 %");
+        assert_eq!(percent(0.99999), "> 99.9 %");
+        assert_eq!(percent(0.034), "3.4 %");
+        assert_eq!(percent(f64::NAN), "–");
+        assert_eq!(score(-0.00001), "0.0000");
+        assert_eq!(score(-4.614), "−4.61");
+        assert_eq!(score(123.4), "123");
+        assert_eq!(bytes(9_149_000), "9.1 MB");
+        assert_eq!(duration(42.4), "about 42 seconds");
+        assert_eq!(milliseconds(3.14159), "3.1");
+        assert_eq!(photos(1), "1 photo");
+    }
+}

@@ -1,0 +1,113 @@
+//! From a file to pixels.
+
+use image::codecs::jpeg::JpegEncoder;
+use image::{ImageEncoder, RgbImage};
+use shared::clip::preprocess::{DecodeLimits, ImageError, decode, from_rgba};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web::animation::is_animated;
+use web_sys::{Blob, ImageBitmap, OffscreenCanvas, OffscreenCanvasRenderingContext2d};
+
+use super::{browser, source};
+
+/// Long side of a thumbnail in pixels: a card's width on a dense screen.
+const THUMBNAIL: u32 = 560;
+/// Quality of a thumbnail's JPEG.
+const QUALITY: u8 = 80;
+
+/// Pixels, and anything unusual about how they came.
+pub struct Decoded {
+    /// Upright RGB.
+    pub image: RgbImage,
+    /// For people.
+    pub note: Option<String>,
+}
+
+/// Decodes a file. What the crate `image` cannot, the browser may.
+///
+/// # Errors
+/// Why not, with the way out.
+pub async fn read(blob: &Blob) -> Result<Decoded, String> {
+    let bytes = source::read_blob(blob).await.map_err(|error| {
+        format!(
+            "The file could not be read ({}). It may have been moved or changed; choose it again.",
+            browser::said(&error)
+        )
+    })?;
+    let limits = DecodeLimits::default();
+    match decode(&bytes, &limits) {
+        Ok(image) => {
+            let note =
+                is_animated(&bytes).then(|| "An animation: this is its first picture.".to_owned());
+            Ok(Decoded { image, note })
+        }
+        Err(
+            error @ (ImageError::UnsupportedFormat { .. } | ImageError::UnsupportedVariant { .. }),
+        ) => {
+            drop(bytes);
+            match by_browser(blob, &limits).await {
+                Ok(image) => Ok(Decoded {
+                    image,
+                    note: Some("Decoded by the browser.".to_owned()),
+                }),
+                Err(_) => Err(sentence(&error)),
+            }
+        }
+        Err(error) => Err(sentence(&error)),
+    }
+}
+
+/// The error as a sentence.
+fn sentence(error: &ImageError) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
+        None => text,
+    }
+}
+
+async fn by_browser(blob: &Blob, limits: &DecodeLimits) -> Result<RgbImage, JsValue> {
+    let bitmap = JsFuture::from(browser::scope().create_image_bitmap_with_blob(blob)?).await?;
+    let bitmap: ImageBitmap = bitmap.dyn_into()?;
+    let (width, height) = (bitmap.width(), bitmap.height());
+    if u64::from(width) * u64::from(height) > limits.max_pixels {
+        return Err(JsValue::from_str("too large"));
+    }
+    let canvas = OffscreenCanvas::new(width, height)?;
+    let context = canvas.get_context("2d")?.ok_or("no canvas")?;
+    let context: OffscreenCanvasRenderingContext2d = context.dyn_into()?;
+    context.draw_image_with_image_bitmap(&bitmap, 0.0, 0.0)?;
+    bitmap.close();
+    let (width_f, height_f) = (f64::from(width), f64::from(height));
+    let data = context.get_image_data(0.0, 0.0, width_f, height_f)?;
+    from_rgba(width, height, &data.data().0).map_err(|error| JsValue::from_str(&error.to_string()))
+}
+
+/// A small JPEG of the whole photo.
+pub fn thumbnail(image: &RgbImage) -> Vec<u8> {
+    let (width, height) = image.dimensions();
+    let long = width.max(height);
+    let shrunk;
+    let small = if long > THUMBNAIL {
+        let side =
+            |side: u32| (u64::from(side) * u64::from(THUMBNAIL) / u64::from(long)).max(1) as u32;
+        shrunk = image::imageops::thumbnail(image, side(width), side(height));
+        &shrunk
+    } else {
+        image
+    };
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
+    let written = encoder.write_image(
+        small.as_raw(),
+        small.width(),
+        small.height(),
+        image::ExtendedColorType::Rgb8,
+    );
+    // A card without its picture still has its verdict.
+    if written.is_err() {
+        bytes.clear();
+    }
+    bytes
+}

@@ -1,0 +1,28 @@
+// Starts the page: its program's names stand in the tag that loads this file.
+const { js, wasm } = document.getElementById("start").dataset;
+
+// A module whose only function uses a SIMD instruction.
+const simd = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11);
+
+function refuse(text) {
+  const banner = document.getElementById("banner-template").content.cloneNode(true);
+  banner.querySelector("p").textContent = text;
+  banner.querySelector("button").remove();
+  document.getElementById("banners").append(banner);
+  document.getElementById("device-short").textContent = "Not running";
+  document.getElementById("device-line").dataset.state = "failed";
+}
+
+if (typeof WebAssembly !== "object" || !WebAssembly.validate(simd)) {
+  refuse("This browser has no WebAssembly with SIMD, which the model needs. Update it, or open the page in a current Chrome, Edge, Firefox or Safari.");
+} else {
+  try {
+    const program = await import(new URL(js, document.baseURI).href);
+    await program.default({ module_or_path: new URL(wasm, document.baseURI) });
+  } catch (error) {
+    refuse(`The page could not be started (${error.message}). Reload it; if that does not help, its files are incomplete on the server.`);
+  }
+  if ("serviceWorker" in navigator) {
+    navigator.serviceWorker.register("service-worker.js").catch(() => { /* The page works online without it. */ });
+  }
+}

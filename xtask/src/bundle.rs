@@ -1,0 +1,59 @@
+//! The bundle that goes beside the page.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::run;
+
+/// Names another bundle than the default run's, for the page's build.
+pub const VARIABLE: &str = "NEGPROMPT_BUNDLE";
+
+/// The bundle to take: the one that the variable names, else the default run's.
+pub fn find(root: &Path) -> Option<PathBuf> {
+    let folder = match std::env::var_os(VARIABLE) {
+        Some(folder) => root.join(folder),
+        None => root.join("out/default/bundle"),
+    };
+    folder.join("bundle.json").is_file().then_some(folder)
+}
+
+/// The bundle that the user named, or the default run's; trains it when there is none.
+///
+/// # Errors
+/// A folder that holds no bundle, a training run that fails.
+pub fn find_or_train(root: &Path, named: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(folder) = named {
+        if !folder.join("bundle.json").is_file() {
+            bail!(
+                "{} has no bundle.json; name the folder `bundle` that a training run wrote",
+                folder.display()
+            );
+        }
+        return Ok(std::path::absolute(folder)?);
+    }
+    if let Some(folder) = find(root) {
+        return Ok(folder);
+    }
+    println!(
+        "There is no bundle yet: the default training run makes one (about a minute after its build)."
+    );
+    run::show(Command::new(cargo()).current_dir(root).args([
+        "run",
+        "--release",
+        "--package",
+        "trainer",
+    ]))?;
+    match find(root) {
+        Some(folder) => Ok(folder),
+        None => {
+            bail!("the training run wrote no out/default/bundle; look at what it printed above")
+        }
+    }
+}
+
+/// The cargo that runs this.
+pub fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}

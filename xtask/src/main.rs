@@ -1,0 +1,80 @@
+//! The command line of the chores.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::{bench, bundle, checks, page, run, seal, serve};
+
+/// Set-up and chores of negprompt.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build the page with everything it needs, serve it on localhost and print the address.
+    ///
+    /// Installs what is missing (WASM target, trunk, wasm-bindgen), trains the default bundle if
+    /// there is none.
+    Demo {
+        /// Port to serve on; another free one is taken when it is in use.
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// Bundle to put beside the page instead of the default run's.
+        #[arg(long, value_name = "DIR")]
+        bundle: Option<PathBuf>,
+    },
+    /// Build the page into `dist/`, installing what is missing first.
+    Web,
+    /// Serve a built page on localhost.
+    Serve {
+        /// Folder to serve.
+        #[arg(default_value = "dist")]
+        folder: PathBuf,
+        /// Port to serve on.
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+    },
+    /// Finish a page that trunk has built; trunk calls this itself.
+    #[command(hide = true)]
+    Seal,
+    /// Run every check: format, clippy, page build, all tests, documentation.
+    Test,
+    /// Measure.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Time to encode a photo in Chromium, beside onnxruntime-web with the same network.
+    Web {
+        /// Runs of each that are timed.
+        #[arg(long, default_value_t = 30)]
+        runs: u32,
+    },
+}
+
+fn main() -> Result<()> {
+    let root = run::workspace()?;
+    match Arguments::parse().chore {
+        Chore::Demo { port, bundle } => {
+            let bundle = bundle::find_or_train(&root, bundle)?;
+            page::build(&root, Some(&bundle))?;
+            serve::serve(&root.join("dist"), port)
+        }
+        Chore::Web => page::build(&root, bundle::find(&root).as_deref()),
+        Chore::Serve { folder, port } => serve::serve(&folder, port),
+        Chore::Seal => seal::seal(&root),
+        Chore::Test => checks::run_all(&root),
+        Chore::Bench {
+            what: Bench::Web { runs },
+        } => bench::web(&root, runs),
+    }
+}

@@ -1,0 +1,40 @@
+//! Building the page.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{bundle, run, tools};
+
+/// Names the program that finishes the page, for trunk's hook.
+const SELF: &str = "NEGPROMPT_XTASK";
+
+/// Builds the page into `dist/`, with `bundle` beside it.
+///
+/// # Errors
+/// When something that it needs cannot be installed, or the build fails.
+pub fn build(root: &Path, bundle: Option<&Path>) -> Result<()> {
+    let environment = tools::wasm_target()?;
+    tools::trunk(root)?;
+    if tools::wasm_opt().is_none() {
+        println!(
+            "There is no wasm-opt of version 116 or later, so the page will be a tenth larger. To have it: cargo install wasm-opt, or npm install -g binaryen."
+        );
+    }
+    let this = std::env::current_exe().context("this program's own path is unknown")?;
+    let mut trunk = Command::new("trunk");
+    trunk
+        .current_dir(root)
+        .args(["build", "--release", "--offline"]);
+    trunk.envs(environment);
+    trunk.env("CARGO_TARGET_DIR", run::other_target_folder(root, "web"));
+    trunk.env(SELF, this);
+    // Trunk takes NO_COLOR for a flag and stops at any value but true or false.
+    trunk.env_remove("NO_COLOR");
+    if let Some(bundle) = bundle {
+        trunk.env(bundle::VARIABLE, bundle);
+    }
+    println!("The page is being built (the first time takes half an hour on two cores).");
+    run::show(&mut trunk)
+}
