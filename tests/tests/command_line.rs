@@ -340,8 +340,12 @@ fn photos_get_a_line_each() {
         "{}",
         run.stderr
     );
-    let run = trainer(&["predict", "--bundle", &bundle, "--threshold", "3", &first]).failure();
-    assert!(run.stderr.contains("from 0 to 1"), "{}", run.stderr);
+    let run = trainer(&["predict", "--bundle", &bundle, "--threshold", "nan", &first]).failure();
+    assert!(
+        run.stderr.contains("is not a number to compare with"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[cfg(unix)]

@@ -115,8 +115,13 @@ fn draw_mark(svg: &mut String, mark: &Mark, histogram: &Histogram, at: f64, bott
             );
         }
     }
-    let anchor = if at > WIDTH * 0.6 { "end" } else { "start" };
-    let shift = if at > WIDTH * 0.6 { -5.0 } else { 5.0 };
+    // A broken mark says its name to its left and a full one to its right, unless there is no room.
+    let left = if mark.dashed {
+        at > WIDTH * 0.2
+    } else {
+        at > WIDTH * 0.8
+    };
+    let (anchor, shift) = if left { ("end", -5.0) } else { ("start", 5.0) };
     let y = first.unwrap_or(bottom) + if mark.rows.is_empty() { -6.0 } else { 12.0 };
     let _ = write!(
         svg,

@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(score(123.4), "123");
         assert_eq!(bytes(9_149_000), "9.1 MB");
         assert_eq!(duration(42.4), "about 42 seconds");
-        assert_eq!(milliseconds(3.14159), "3.1");
+        assert_eq!(milliseconds(3.44), "3.4");
         assert_eq!(photos(1), "1 photo");
     }
 }

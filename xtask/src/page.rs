@@ -17,18 +17,15 @@ const SELF: &str = "NEGPROMPT_XTASK";
 pub fn build(root: &Path, bundle: Option<&Path>) -> Result<()> {
     let environment = tools::wasm_target()?;
     tools::trunk(root)?;
-    if tools::wasm_opt().is_none() {
-        println!(
-            "There is no wasm-opt of version 116 or later, so the page will be a tenth larger. To have it: cargo install wasm-opt, or npm install -g binaryen."
-        );
-    }
+    let target = run::other_target_folder(root, "web");
+    tools::ensure_wasm_opt(&target);
     let this = std::env::current_exe().context("this program's own path is unknown")?;
     let mut trunk = Command::new("trunk");
     trunk
         .current_dir(root)
         .args(["build", "--release", "--offline"]);
     trunk.envs(environment);
-    trunk.env("CARGO_TARGET_DIR", run::other_target_folder(root, "web"));
+    trunk.env("CARGO_TARGET_DIR", &target);
     trunk.env(SELF, this);
     // Trunk takes NO_COLOR for a flag and stops at any value but true or false.
     trunk.env_remove("NO_COLOR");

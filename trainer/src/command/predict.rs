@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use shared::bundle::MethodEntry;
 use shared::clip::preprocess::DecodeLimits;
-use shared::score::{Method, ScoreScale, Verdict};
+use shared::score::{Method, Verdict};
 
 use crate::data::{self, Item};
 use crate::detector::Detector;
@@ -18,10 +18,11 @@ use crate::progress::say;
 /// Say for each photo whether it belongs to the classes, and to which.
 ///
 /// One JSON object a line, in the order of the photos: file, verdict (in or out), class, score,
-/// threshold, p_value and top5. The score is higher for photos that belong; for methods whose
-/// score is a probability, score and threshold are shown as such. p_value is how often a photo of
-/// the known classes gets a score this low: below 0.05 it is unusual. A file that is no image
-/// gives a line with file and error, and the exit status is 1 at the end.
+/// threshold, p_value and top5. The score is higher for photos that belong, in the method's own
+/// units as on the page and in report.json (log-odds for methods whose score is a probability).
+/// p_value is how often a photo of the known classes gets a score this low: below 0.05 it is
+/// unusual. A file that is no image gives a line with file and error, and the exit status is 1 at
+/// the end.
 #[derive(Args, Debug)]
 pub struct PredictArguments {
     /// Bundle directory, made by `trainer train` or `trainer export`
@@ -83,7 +84,10 @@ pub fn run(arguments: PredictArguments) -> Result<()> {
     let detector = Detector::open(&arguments.bundle, &device.device)?;
     let (entry, method) = detector.method(arguments.method.as_deref())?;
     let threshold = match arguments.threshold {
-        Some(shown) => check_threshold(shown, method)?,
+        Some(threshold) if !threshold.is_finite() => {
+            bail!("--threshold {threshold} is not a number to compare with")
+        }
+        Some(threshold) => threshold,
         None => entry.threshold,
     };
     let mut output = Output {
@@ -112,19 +116,6 @@ pub fn run(arguments: PredictArguments) -> Result<()> {
         bail!("{failed} of {done} files could not be used; each has a line with its error");
     }
     Ok(())
-}
-
-fn check_threshold(shown: f64, method: &dyn Method) -> Result<f64> {
-    if !shown.is_finite() {
-        bail!("--threshold {shown} is not a number to compare with");
-    }
-    if method.scale() == ScoreScale::Probability && !(0.0..=1.0).contains(&shown) {
-        bail!(
-            "--threshold {shown}: the score of {} is a probability, so the threshold must be from 0 to 1",
-            method.name()
-        );
-    }
-    Ok(method.scale().from_display(shown))
 }
 
 /// A photo, or the photos of a folder in order.
@@ -177,13 +168,12 @@ impl Output<'_> {
             name.map_or("?", String::as_str)
         };
         let file = path.display().to_string();
-        let scale = self.method.scale();
         let line = Line {
             file: &file,
             verdict: Verdict::from_score(explained.score, self.threshold),
             class: name(explained.predicted),
-            score: scale.display(explained.score),
-            threshold: scale.display(self.threshold),
+            score: explained.score,
+            threshold: self.threshold,
             p_value: self.entry.p_value(explained.score)?,
             top5: explained
                 .top

@@ -129,8 +129,14 @@ fn row(scored: &ScoredMethod, labels: Option<&[usize]>) -> Result<MethodReport> 
         average: SetReport::average(ood.values()),
         ood,
         threshold,
+        kept: Some(share_kept(&scored.id, threshold)),
         settings: scored.settings,
     })
+}
+
+fn share_kept(id: &[f64], threshold: f64) -> f64 {
+    let kept = id.iter().filter(|&&score| score >= threshold).count();
+    kept as f64 / id.len().max(1) as f64
 }
 
 fn score_figure(scored: &ScoredMethod, threshold: f64) -> Result<ScoreFigure> {

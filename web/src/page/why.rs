@@ -181,7 +181,8 @@ fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Opti
     let map = standard.opened.figures.map.as_ref();
     let mut caption = map.map(|map| map.title.clone()).unwrap_or_default();
     if map.is_some() && !class.is_empty() {
-        caption.push_str(&format!(" The darker points are {class}."));
+        let end = if caption.ends_with('.') { "" } else { "." };
+        caption.push_str(&format!("{end} The darker points are {class}."));
     }
     let svg = map.map(|map| {
         let names = map

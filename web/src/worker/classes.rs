@@ -229,5 +229,5 @@ async fn rows(features: Tensor<3>) -> Result<Vec<f32>, String> {
         .into_data_async()
         .await
         .map_err(|error| format!("{error:?}"))?;
-    data.to_vec().map_err(|error| format!("{error:?}"))
+    data.try_to_vec().map_err(|error| format!("{error:?}"))
 }

@@ -47,7 +47,7 @@ impl Model {
             .into_data_async()
             .await
             .map_err(|error| format!("{error:?}"))?;
-        let values: Vec<f32> = data.to_vec().map_err(|error| format!("{error:?}"))?;
+        let values: Vec<f32> = data.try_to_vec().map_err(|error| format!("{error:?}"))?;
         Ok(values
             .chunks_exact(self.width)
             .map(<[f32]>::to_vec)

@@ -132,7 +132,7 @@ fn picture(salt: usize) -> Vec<u8> {
 
 /// The folder of onnxruntime-web, fetched by npm when it is missing.
 fn runtime(root: &Path) -> Result<PathBuf> {
-    let home = run::other_target_folder(root, "web").join("npm");
+    let home = tools::npm_folder(&run::other_target_folder(root, "web"));
     let folder = home.join("node_modules/onnxruntime-web/dist");
     if !folder.is_dir() {
         if !run::exists("npm") {
