@@ -1,7 +1,7 @@
 //! Where the tensors live: a real GPU through wgpu, or the CPU.
 
 use anyhow::{Result, anyhow};
-use burn::tensor::wgpu::WgpuSetup;
+use burn::tensor::wgpu::{WgpuBackend, WgpuInitError, WgpuSetup};
 use burn::tensor::{Device, DeviceKind};
 use clap::ValueEnum;
 
@@ -89,7 +89,7 @@ fn gpu() -> Result<ChosenDevice, String> {
         DeviceKind::IntegratedGpu(0),
         DeviceKind::VirtualGpu(0),
     ] {
-        match Device::wgpu_options().device_kind(kind).init_with_setup() {
+        match adapter(kind) {
             Ok((_, setup)) if is_software(&setup) => {
                 reason = format!("{} is a software adapter", adapter_name(&setup));
             }
@@ -107,15 +107,26 @@ fn gpu() -> Result<ChosenDevice, String> {
 }
 
 fn software_adapter() -> Option<ChosenDevice> {
-    let (device, setup) = Device::wgpu_options()
-        .device_kind(DeviceKind::Cpu)
-        .init_with_setup()
-        .ok()?;
+    let (device, setup) = adapter(DeviceKind::Cpu).ok()?;
     Some(ChosenDevice {
         device,
         name: format!("{}, software adapter", adapter_name(&setup)),
         kind: ChosenKind::SoftwareAdapter,
     })
+}
+
+/// The first adapter of this kind. OpenGL is left out where there is Vulkan: it is slow to ask,
+/// prints to the terminal on machines without a screen, and offers nothing that Vulkan does not.
+fn adapter(kind: DeviceKind) -> Result<(Device, WgpuSetup), WgpuInitError> {
+    let api = if cfg!(target_os = "linux") {
+        WgpuBackend::Vulkan
+    } else {
+        WgpuBackend::Auto
+    };
+    Device::wgpu_options()
+        .device_kind(kind)
+        .graphics_api(api)
+        .init_with_setup()
 }
 
 fn adapter_name(setup: &WgpuSetup) -> String {

@@ -45,6 +45,10 @@ pub fn run_all(root: &Path) -> Result<()> {
         "warnings",
     ];
     step("clippy", run::show(cargo(root).args(lint)));
+    title("build");
+    // The command line's tests run the built program, which `cargo test` alone would not build.
+    let build = ["build", "--release", "--workspace"];
+    step("build", run::show(cargo(root).args(build)));
     title("page");
     step(
         "page",

@@ -13,14 +13,14 @@ fn bad_files_get_clear_cards() {
     heic.extend([0; 64]);
     let files = [
         stage.file("nothing.jpg", b""),
-        stage.file("letter.jpg", b"%PDF-1.7 a letter"),
+        stage.file("letter.jpg", b"Dear reader, this is a letter."),
         stage.file("cut.jpg", &jpeg[..jpeg.len() / 2]),
         stage.file("huge.png", &huge_png(20_000, 20_000)),
         stage.file("phone.heic", &heic),
         stage.file("moving.gif", &animation()),
         sample("coffee.jpg"),
     ];
-    stage.show(&files, 60);
+    stage.show(&files, 300);
     for (file, words) in [
         ("nothing.jpg", "empty"),
         ("letter.jpg", "Not an image"),
@@ -72,7 +72,7 @@ fn a_damaged_bundle_is_refused() {
     let stage = Stage::open_with(&Options::default(), Some(bundle.path()));
     stage.browser.wait(
         "a banner",
-        60,
+        300,
         "return document.querySelector('.banner')?.textContent.includes('SHA-256')",
     );
     assert_eq!(
@@ -96,7 +96,7 @@ fn a_bundle_of_another_version_is_refused() {
     let stage = Stage::open_with(&Options::default(), Some(bundle.path()));
     stage.browser.wait(
         "a banner",
-        60,
+        300,
         "return document.querySelector('.banner')?.textContent.includes('version 99')",
     );
 }
@@ -105,14 +105,14 @@ fn a_bundle_of_another_version_is_refused() {
 fn a_page_without_bundle_says_how_to_get_one() {
     let empty = tempfile::tempdir().unwrap();
     let stage = Stage::open_with(&Options::default(), Some(empty.path()));
-    stage.browser.wait("a banner", 60, "return document.querySelector('.banner')?.textContent.includes('cargo run --release -p trainer')");
+    stage.browser.wait("a banner", 300, "return document.querySelector('.banner')?.textContent.includes('cargo run --release -p trainer')");
     stage.browser.screenshot("no-bundle");
 }
 
 #[test]
 fn another_bundle_can_be_opened_and_left() {
     let stage = Stage::ready(&Options::default());
-    stage.show(&[sample("coffee.jpg")], 60);
+    stage.show(&[sample("coffee.jpg")], 300);
     let address = |address: &str| {
         stage.browser.run_with(
             "document.querySelector('#bundle-address').value = arguments[0]; document.querySelector('#bundle-form').requestSubmit()",
@@ -120,22 +120,22 @@ fn another_bundle_can_be_opened_and_left() {
         );
     };
     address(&format!("{}bundle/bundle.json", stage.address));
-    stage.browser.wait("the other bundle", 60, "return !document.querySelector('#bundle-default').hidden && document.querySelector('#device-line').dataset.state === 'ready'");
+    stage.browser.wait("the other bundle", 300, "return !document.querySelector('#bundle-default').hidden && document.querySelector('#device-line').dataset.state === 'ready'");
     assert!(matches!(
         stage.card("coffee.jpg")["verdict"].as_str(),
         Some("in" | "out")
     ));
     stage.browser.click("#bundle-default");
-    stage.browser.wait("the page's bundle", 60, "return document.querySelector('#bundle-default').hidden && document.querySelector('#device-line').dataset.state === 'ready'");
+    stage.browser.wait("the page's bundle", 300, "return document.querySelector('#bundle-default').hidden && document.querySelector('#device-line').dataset.state === 'ready'");
     // One that is not there leaves the page's own in place.
     address("http://localhost:9/nowhere");
     stage.browser.wait(
         "a banner",
-        60,
+        300,
         "return document.querySelector('.banner')?.textContent.includes('back in place')",
     );
-    stage.wait_ready(60);
-    stage.show(&[sample("cat.jpg")], 60);
+    stage.wait_ready(300);
+    stage.show(&[sample("cat.jpg")], 300);
 }
 
 #[test]
@@ -159,12 +159,12 @@ fn without_webgpu_the_cpu_computes() {
         "{}",
         stage.text("#device-note")
     );
-    stage.show(&[sample("coffee.jpg")], 60);
+    stage.show(&[sample("coffee.jpg")], 300);
     // Asked for, it is still not there, and the page says so.
     stage.browser.click("input[name=device][value=gpu]");
     stage.browser.wait(
         "a device",
-        60,
+        300,
         "return document.querySelector('#device-line').dataset.state === 'ready'",
     );
     assert!(
@@ -188,7 +188,7 @@ fn memory_that_is_refused_costs_one_card() {
         stage.file("large.jpg", &large),
         sample("cat.jpg"),
     ];
-    stage.show(&files, 240);
+    stage.show(&files, 300);
     let card = stage.card("large.jpg");
     assert_eq!(card["verdict"], "error", "{card}");
     assert!(card["text"].as_str().unwrap().contains("memory"), "{card}");
@@ -217,7 +217,7 @@ fn a_tab_in_the_background_goes_on() {
     stage.browser.switch(&tab);
     stage.browser.wait(
         "all cards",
-        5,
+        300,
         "return document.querySelectorAll('.card').length === 12",
     );
 }

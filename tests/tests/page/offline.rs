@@ -13,7 +13,7 @@ fn the_second_visit_works_offline() {
         .await_script("await navigator.serviceWorker.ready; return true");
     stage.browser.wait(
         "kept files",
-        30,
+        300,
         "return navigator.serviceWorker.controller !== null",
     );
     stage.browser.chromium("Network.enable", json!({}));
@@ -24,27 +24,27 @@ fn the_second_visit_works_offline() {
         .chromium("Network.emulateNetworkConditions", offline);
     stage.server_stops();
     stage.browser.open(&stage.address);
-    stage.wait_ready(60);
+    stage.wait_ready(300);
     assert!(
         stage.text("#bundle-note").contains("cache"),
         "{}",
         stage.text("#bundle-note")
     );
-    stage.show(&[sample("coffee.jpg")], 60);
+    stage.show(&[sample("coffee.jpg")], 300);
     assert!(matches!(
         stage.card("coffee.jpg")["verdict"].as_str(),
         Some("in" | "out")
     ));
     // The text tower was never fetched, so new names are refused with a reason.
     stage.browser.run("const area = document.querySelector('#classes'); area.value = 'one\\ntwo'; area.dispatchEvent(new Event('input')); document.querySelector('#classes-apply').click()");
-    stage.browser.wait("a reason", 60, "return document.querySelector('#classes-warnings').textContent.includes('could not be fetched')");
+    stage.browser.wait("a reason", 300, "return document.querySelector('#classes-warnings').textContent.includes('could not be fetched')");
     stage.browser.screenshot("offline");
 }
 
 #[test]
 fn nothing_leaves_the_page_s_origin() {
     let stage = Stage::ready(&Options::default());
-    stage.show(&[sample("coffee.jpg")], 60);
+    stage.show(&[sample("coffee.jpg")], 300);
     let script = "return performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => !name.startsWith(location.origin) && !name.startsWith('blob:'))";
     assert_eq!(stage.browser.run(script), json!([]));
     // The policy forbids what it should.
@@ -73,7 +73,7 @@ fn a_lost_gpu_is_set_up_again_and_the_queue_goes_on() {
     let tab = stage.browser.new_tab();
     stage.browser.crash_gpu();
     stage.browser.switch(&tab);
-    stage.browser.wait("word of the loss", 60, "return [...document.querySelectorAll('.banner')].some((banner) => banner.textContent.includes('GPU was lost'))");
+    stage.browser.wait("word of the loss", 300, "return [...document.querySelectorAll('.banner')].some((banner) => banner.textContent.includes('GPU was lost'))");
     stage.browser.screenshot("gpu-lost");
     stage.browser.wait("both verdicts", 300, "return document.querySelectorAll('.card:is([data-verdict=in], [data-verdict=out])').length === 2");
 }

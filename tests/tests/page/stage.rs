@@ -50,7 +50,7 @@ impl Stage {
     /// The same, and waits until the model is ready.
     pub fn ready(options: &Options) -> Self {
         let stage = Self::open(options);
-        stage.wait_ready(60);
+        stage.wait_ready(300);
         stage
     }
 

@@ -8,7 +8,7 @@ use shared::clip::preprocess::DecodeLimits;
 
 use crate::data::{self, Split};
 use crate::device::DeviceChoice;
-use crate::features::{EncodeOptions, EncodeReport, FeaturePrecision, encode};
+use crate::features::{EncodeOptions, EncodeReport, FeaturePrecision, encode, unfinished};
 use crate::model::ModelDirectory;
 use crate::output::shown;
 use crate::progress::{duration_text, say};
@@ -94,7 +94,14 @@ pub fn run(arguments: EncodeArguments) -> Result<()> {
         &device.device,
         &arguments.out,
         &options,
-    )?;
+    )
+    .map_err(|error| match unfinished(&arguments.out) {
+        Some(_) => error.context(format!(
+            "{} is not finished; what was computed is kept beside it, and --resume goes on",
+            arguments.out.display()
+        )),
+        None => error,
+    })?;
     say_skipped(&report);
     let computed = report.images - report.reused;
     let reused = match report.reused {

@@ -266,10 +266,19 @@ fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
             best.fpr95
         ));
     }
-    notes.push(
-        "Thresholds keep 95 % of held-out calibration images; AUROC and FPR95 are measured on test images alone."
-            .into(),
-    );
+    if let Some(default) = evaluation.scored.first() {
+        let threshold = default.threshold.unwrap_or(f64::NEG_INFINITY);
+        let kept = default
+            .id
+            .iter()
+            .filter(|&&score| score >= threshold)
+            .count();
+        notes.push(format!(
+            "The threshold keeps 95 % of held-out calibration images; {} keeps {:.1} % of the test images by it.",
+            default.method.name(),
+            100.0 * kept as f64 / default.id.len().max(1) as f64
+        ));
+    }
     notes
 }
 

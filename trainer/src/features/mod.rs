@@ -26,3 +26,4 @@ pub use key::feature_key;
 pub use layout::FeaturePrecision;
 pub use prepare::{panics_are_contained, prepare};
 pub use stream::{forward_pixels, in_batches};
+pub use writer::unfinished;

@@ -21,6 +21,8 @@ const NEGATIVE_WEIGHTS: [f32; 4] = [0.1, 0.3, 1.0, 3.0];
 
 /// Similarities of every set with the learned prompts.
 pub struct SetSimilarities {
+    /// Of the images that choose settings.
+    pub selection: SimilarityBuffer,
     /// Of the calibration images.
     pub calibration: SimilarityBuffer,
     /// Of the ID test images.
@@ -50,6 +52,7 @@ impl SetSimilarities {
             .map(|set| Ok((set.name.clone(), classes.similarities_all(&set.features)?)))
             .collect::<Result<_>>()?;
         Ok(Self {
+            selection: classes.similarities_all(&experiment.selection.features)?,
             calibration: classes.similarities_all(&experiment.calibration.features)?,
             test: classes.similarities_all(&experiment.test.features)?,
             ood,
@@ -137,8 +140,8 @@ fn negprompt_candidates(
     selection::measure(
         method,
         &settings,
-        &similarities.calibration,
-        &experiment.calibration,
+        &similarities.selection,
+        &experiment.selection,
         experiment.classes.len(),
         seed,
     )

@@ -38,7 +38,9 @@ pub struct Experiment {
     pub classes: Vec<String>,
     /// The shots.
     pub learn: ImageSet,
-    /// Held-out ID images that set thresholds and choose settings; never measured on.
+    /// ID images beside the shots that choose settings, with classes left out.
+    pub selection: ImageSet,
+    /// Held-out ID images that set thresholds and p-values.
     pub calibration: ImageSet,
     /// Held-out ID images to measure on.
     pub test: ImageSet,
@@ -88,6 +90,10 @@ impl Experiment {
             shots,
             seed,
         )?;
+        // The compact model's text tower was tuned on the whole training half, whose scores are
+        // therefore higher than a new photo's: thresholds from it would refuse half of all ID photos.
+        experiment.calibration = every_second(&experiment.test, experiment.width);
+        experiment.data[1].used_for = "choosing settings (in-distribution)".into();
         experiment
             .notes
             .extend(embedded::NOTES.iter().map(|&note| note.to_owned()));
@@ -242,6 +248,7 @@ impl Experiment {
         Ok(Self {
             classes: classes.iter().map(|class| prompt_name(class)).collect(),
             learn,
+            selection: calibration.clone(),
             calibration,
             test,
             ood: sets,
@@ -259,6 +266,23 @@ pub fn prompt_name(folder: &str) -> String {
 
 fn labelled(cache: &FeatureCache) -> impl Iterator<Item = usize> + '_ {
     (0..cache.len()).filter(|&image| cache.label(image).is_some())
+}
+
+/// The images at even places of a set.
+fn every_second(set: &ImageSet, width: usize) -> ImageSet {
+    let features = set
+        .features
+        .chunks_exact(width.max(1))
+        .step_by(2)
+        .flatten()
+        .copied()
+        .collect();
+    ImageSet {
+        name: "calibration".to_owned(),
+        features,
+        labels: set.labels.iter().copied().step_by(2).collect(),
+        images: set.images.div_ceil(2),
+    }
 }
 
 /// Every second image to calibrate on, the others to measure on.
