@@ -169,7 +169,7 @@ impl ModelDirectory {
     }
 }
 
-/// What [`write`] puts into a model directory.
+/// What [`write()`] puts into a model directory.
 pub struct ModelContent<'a> {
     pub config: &'a ClipConfig,
     /// Both towers in canonical naming: what begins with `visual.` is the image tower.

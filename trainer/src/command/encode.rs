@@ -26,7 +26,7 @@ pub struct EncodeArguments {
     pub model: PathBuf,
 
     /// Images: a folder of class folders (with train/ and test/ above, or not), a .csv or .jsonl
-    /// table (path,label[,split]), or the ImageNet layout
+    /// table (columns path, label and, if wanted, split), or the ImageNet layout
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 
