@@ -48,17 +48,17 @@ impl Server {
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
-                let folders = folders.clone();
+                let (folders, over) = (folders.clone(), over.clone());
                 std::thread::spawn(move || {
                     // A browser that hangs up is not worth a word.
-                    let _ = answer(stream, &folders);
+                    let _ = answer(stream, &folders, &over);
                 });
             }
         });
         Ok(Self { address, stopped })
     }
 
-    /// Answers no new connection from here on.
+    /// Answers nobody from here on.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         // The thread that waits for a connection gets one, and ends.
@@ -97,10 +97,13 @@ struct Request {
     known: Option<String>,
 }
 
-fn answer(mut stream: TcpStream, folders: &Folders) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, folders: &Folders, over: &AtomicBool) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     while let Some(request) = read(&mut reader)? {
+        if over.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         match locate(&request.path, folders) {
             Some(file) => send(&mut stream, &request, &file)?,
             None => write!(
