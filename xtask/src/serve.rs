@@ -194,7 +194,13 @@ fn send(stream: &mut TcpStream, request: &Request, file: &Path) -> std::io::Resu
     let mut packed = file.as_os_str().to_owned();
     packed.push(".br");
     let packed = PathBuf::from(packed);
-    let brotli = request.takes_brotli && packed.is_file();
+    // A packed file that is older than its original is of an earlier one.
+    let changed = |file: &Path| {
+        std::fs::metadata(file)
+            .and_then(|data| data.modified())
+            .ok()
+    };
+    let brotli = request.takes_brotli && changed(&packed) >= changed(file);
     let body = std::fs::read(if brotli { &packed } else { file })?;
     let tag = tag(file, body.len());
     let mut head = format!(

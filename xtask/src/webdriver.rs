@@ -213,16 +213,6 @@ impl Browser {
         before
     }
 
-    /// Kills Chromium's GPU process, which starts again at once. Needs a tab that may be left.
-    pub fn crash_gpu(&self) {
-        // The page of this address never loads, because it crashes what would draw it.
-        let address = format!("{}/url", self.base);
-        let _ = self
-            .agent
-            .post(&address)
-            .send_json(json!({ "url": "chrome://gpucrash" }));
-    }
-
     /// Goes to a tab.
     pub fn switch(&self, tab: &Value) {
         self.call("POST", "/window", Some(json!({ "handle": tab })));

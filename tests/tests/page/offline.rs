@@ -1,4 +1,4 @@
-//! The second visit needs no network, and a lost device is no end.
+//! The second visit needs no network, and no visit leaves the page's origin.
 
 use serde_json::json;
 
@@ -57,23 +57,4 @@ fn nothing_leaves_the_page_s_origin() {
     );
     let ran = stage.browser.run("const script = document.createElement('script'); script.textContent = 'window.ran = true'; document.body.append(script); return window.ran === true");
     assert_eq!(ran, false);
-}
-
-#[test]
-fn a_lost_gpu_is_set_up_again_and_the_queue_goes_on() {
-    let stage = Stage::ready(&Options {
-        software_gpu: true,
-        ..Options::default()
-    });
-    stage.browser.click("input[name=device][value=gpu]");
-    stage.browser.wait("the GPU", 300, "const line = document.querySelector('#device-line'); return line.dataset.state === 'ready' && line.dataset.device === 'gpu'");
-    stage
-        .browser
-        .upload("#photos", &["coffee.jpg", "cat.jpg"].map(sample));
-    let tab = stage.browser.new_tab();
-    stage.browser.crash_gpu();
-    stage.browser.switch(&tab);
-    stage.browser.wait("word of the loss", 300, "return [...document.querySelectorAll('.banner')].some((banner) => banner.textContent.includes('GPU was lost'))");
-    stage.browser.screenshot("gpu-lost");
-    stage.browser.wait("both verdicts", 300, "return document.querySelectorAll('.card:is([data-verdict=in], [data-verdict=out])').length === 2");
 }
