@@ -47,7 +47,7 @@ pub fn run_all(root: &Path) -> Result<()> {
     step("clippy", run::show(cargo(root).args(lint)));
     title("build");
     // The command line's tests run the built program, which `cargo test` alone would not build.
-    let build = ["build", "--release", "--workspace"];
+    let build = ["build", "--release", "--package", "trainer"];
     step("build", run::show(cargo(root).args(build)));
     title("page");
     step(
