@@ -279,7 +279,10 @@ impl Drop for Browser {
 /// Where screenshots go.
 pub fn shots() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().join("page")
+    test.parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("page-tests")
 }
 
 fn program(variable: &str, names: &[&str]) -> PathBuf {
