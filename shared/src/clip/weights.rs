@@ -126,7 +126,11 @@ impl<'a> Weights<'a> {
         Ok(norm)
     }
 
-    fn values(&self, name: &str, expected: &[usize]) -> Result<&'a [f32], WeightError> {
+    /// The values of the tensor `name`, in row-major order.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn values(&self, name: &str, expected: &[usize]) -> Result<&'a [f32], WeightError> {
         let name = format!("{}{name}", self.prefix);
         let Some(found) = self.tensors.get(&name) else {
             return Err(WeightError::Missing {

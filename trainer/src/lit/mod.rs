@@ -4,7 +4,9 @@
 //! 1. [`space`]: the joint space, from the locked tower's own classifier.
 //! 2. [`captions`], [`train`]: the text tower learns sentences around the words of a concept
 //!    corpus, with what they mean in that space.
-//! 3. The image projection is fitted once more, to the text features that the tower really gives.
+//! 3. [`names`]: in the second half of the steps the class names compete for images as well, as
+//!    they will in a zero-shot classifier.
+//! 4. The image projection is fitted once more, to the text features that the tower really gives.
 
 mod captions;
 mod card;
@@ -13,6 +15,7 @@ mod directory;
 mod matrix;
 mod meaning;
 mod measure;
+mod names;
 mod photos;
 mod progress_file;
 mod random;

@@ -18,6 +18,7 @@ use super::concepts::Concepts;
 use super::directory;
 use super::matrix::values;
 use super::measure::Measurement;
+use super::names::Names;
 use super::photos::{LockedTower, Photos};
 use super::progress_file::{Checkpoint, Saved};
 use super::random::Random;
@@ -209,11 +210,20 @@ fn learn(
     } = saved;
     let (captions, aims) = captions(concepts, tokenizer, teacher, &space, run.seed)?;
     let mut tower = tower::load(&text, &config.text, JOINT_WIDTH, &autodiff)?;
+    let names = Names::new(concepts, tokenizer, &tower, teacher, &space);
     let progress = Progress::new("text tower", "steps", run.steps as u64);
     progress.skip(done as u64);
     for step in done..run.steps {
         let at = (step, run.steps);
-        let (next, loss) = train::step(tower, &mut optimizer, &captions, &aims, at, run.seed)?;
+        let (next, loss) = train::step(
+            tower,
+            &mut optimizer,
+            &captions,
+            &names,
+            &aims,
+            at,
+            run.seed,
+        )?;
         tower = next;
         progress.note(format!("loss {loss:.3}"));
         progress.advance(1);

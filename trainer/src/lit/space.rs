@@ -42,6 +42,18 @@ pub struct Space {
     pub log_scale: Tensor<2>,
 }
 
+impl Space {
+    /// The same on a device that records gradients, as constants.
+    pub fn constant(&self) -> Self {
+        Self {
+            projection: Tensor::from_inner(self.projection.clone()),
+            offset: Tensor::from_inner(self.offset.clone()),
+            prototypes: Tensor::from_inner(self.prototypes.clone()),
+            log_scale: Tensor::from_inner(self.log_scale.clone()),
+        }
+    }
+}
+
 /// What the space is fitted to.
 pub struct Teacher {
     /// Classifier, `[classes, width]` and `[1, classes]`.
@@ -263,6 +275,10 @@ impl Teacher {
                 prototypes,
                 log_scale,
             };
+            let text = match text {
+                [] => normalize(of.prototypes.clone()),
+                several => Tensor::from_inner(several[random.below(several.len())].clone()),
+            };
             let loss = self.loss(&of, text, random)?;
             let value: f32 = loss.clone().into_scalar();
             if !value.is_finite() {
@@ -296,10 +312,13 @@ impl Teacher {
         Ok(space)
     }
 
-    /// Kullback–Leibler divergence (up to a constant) from the classifier, cross-entropy of the
-    /// labelled photos among themselves, and what keeps the photographed classes' own prototypes
-    /// away from features of other classes.
-    fn loss(&self, space: &Space, text: &[Tensor<2>], random: &mut Random) -> Result<Tensor<1>> {
+    /// What the images of `space` and the unit text features `[prototypes, d]` (or of any width
+    /// up to `d`) say together, against what they should: Kullback–Leibler divergence (up to a
+    /// constant) from the classifier, cross-entropy of the labelled photos among themselves, and
+    /// what keeps the photographed classes' own prototypes away from features of other classes.
+    ///
+    /// All tensors of `space` and `text` are on a device that records gradients.
+    pub fn loss(&self, space: &Space, text: Tensor<2>, random: &mut Random) -> Result<Tensor<1>> {
         let device = space.projection.device();
         let tracked = |tensor: Tensor<2>| Tensor::from_inner(tensor);
         let photos = random.indices(REAL, self.labels.len());
@@ -309,10 +328,6 @@ impl Teacher {
             features.clone().matmul(self.weight.clone().transpose()) + self.bias.clone(),
             1,
         );
-        let text = match text {
-            [] => normalize(space.prototypes.clone()),
-            several => tracked(several[random.below(several.len())].clone()),
-        };
         let images = self.image_features(space, tracked(features));
         let rank = text.dims()[1];
         let scaled = images.narrow(1, 0, rank) * space.log_scale.clone().exp();
@@ -407,7 +422,8 @@ mod tests {
                 prototypes: autodiff(&space.prototypes),
                 log_scale: autodiff(&space.log_scale),
             };
-            let loss = teacher.loss(&space, &[], &mut Random::new(9, 9)).unwrap();
+            let text = normalize(space.prototypes.clone());
+            let loss = teacher.loss(&space, text, &mut Random::new(9, 9)).unwrap();
             loss.into_scalar::<f32>()
         };
         let start = teacher.start(5, 7, &mut Random::new(1, 0)).unwrap();

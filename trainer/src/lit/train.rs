@@ -12,6 +12,7 @@ use shared::clip::text::TextTower;
 
 use super::captions::{Batch, Captions};
 use super::matrix::{matrix, rows};
+use super::names::Names;
 use super::random::Random;
 use super::space::schedule;
 
@@ -32,6 +33,11 @@ const SCALE: f32 = 25.0;
 const SIMILARITY_WEIGHT: f32 = 100.0;
 /// Images of the bank that a step looks at.
 const IMAGES: usize = 512;
+/// Share of the steps that are captions alone; the names take part in the others. A step with
+/// them costs about three times as much.
+const CAPTIONS_ALONE: f64 = 0.5;
+/// Weight of what the names get wrong together.
+const NAMES_WEIGHT: f32 = 1.0;
 /// Largest standard deviation of the noise on the embeddings of contexts, so that contexts
 /// between words mean something as well.
 const NOISE: f32 = 0.02;
@@ -109,6 +115,7 @@ pub fn step(
     tower: TextTower,
     optimizer: &mut ModuleOptimizer,
     captions: &Captions,
+    names: &Names,
     aims: &Aims,
     (step, steps): (usize, usize),
     seed: u64,
@@ -117,7 +124,10 @@ pub fn step(
     let Some(batch) = captions.batch(CONTEXTS, ITEMS, &mut random) else {
         bail!("the concept corpus gives no captions");
     };
-    let loss = loss(&tower, &batch, aims, &mut random);
+    let mut loss = loss(&tower, &batch, aims, &mut random);
+    if step as f64 >= CAPTIONS_ALONE * steps as f64 {
+        loss = loss + names.loss(&tower, &mut random)? * NAMES_WEIGHT;
+    }
     let value: f32 = loss.clone().into_scalar();
     if !value.is_finite() {
         bail!("the loss is {value} at step {}", step + 1);
@@ -157,19 +167,27 @@ fn loss(tower: &TextTower, batch: &Batch, aims: &Aims, random: &mut Random) -> T
 /// Text features of a batch, `[contexts · items, d]`, not normalised.
 fn features(tower: &TextTower, batch: &Batch, random: &mut Random) -> Tensor<2> {
     let (contexts, items) = (batch.contexts, batch.items);
-    let context = tower.embed(&batch.context_tokens, contexts);
-    let [_, tokens, width] = context.dims();
-    let mut noise = Vec::with_capacity(contexts * tokens * width);
-    for _ in 0..contexts {
-        let deviation = NOISE * random.uniform() as f32;
-        noise.extend(std::iter::repeat_n(0.0, width));
-        noise.extend(random.normals((tokens - 1) * width, deviation));
-    }
-    let noise = matrix(noise, contexts * tokens, width, &tower.device());
-    let prefix = tower.prefix(context + noise.reshape([contexts, tokens, width]));
+    // Their first token is [SOS], which is never learned.
+    let context = noisy(tower.embed(&batch.context_tokens, contexts), 1, random);
+    let width = tower.width();
+    let prefix = tower.prefix(context);
     let suffix = tower.embed(&batch.item_tokens, contexts * items);
     let length = suffix.dims()[1];
     let found = tower.suffix(&prefix, suffix.reshape([contexts, items, length, width]));
     let d = found.dims()[2];
     found.reshape([contexts * items, d])
+}
+
+/// Embeddings `[contexts, tokens, width]` with noise on all tokens but the first `spared`; how much
+/// is drawn for each context.
+pub fn noisy(embeddings: Tensor<3>, spared: usize, random: &mut Random) -> Tensor<3> {
+    let [contexts, tokens, width] = embeddings.dims();
+    let mut noise = Vec::with_capacity(contexts * tokens * width);
+    for _ in 0..contexts {
+        let deviation = NOISE * random.uniform() as f32;
+        noise.extend(std::iter::repeat_n(0.0, spared * width));
+        noise.extend(random.normals((tokens - spared) * width, deviation));
+    }
+    let noise = matrix(noise, contexts * tokens, width, &embeddings.device());
+    embeddings + noise.reshape([contexts, tokens, width])
 }

@@ -1,82 +1,45 @@
-//! EfficientNet-Lite, the image tower of the compact model, batch norm folded at import.
-//!
-//! Reference: `efficientnet_lite` in the TensorFlow TPU models, and its PyTorch
-//! port `efficientnet-lite-pytorch`.
+//! EfficientNet-Lite as Burn's operations, for every device that Burn knows.
 
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
-use super::config::{EfficientNetLiteConfig, Stage};
-use super::weights::{WeightError, Weights};
+use super::{BlockShape, block_shapes};
+use crate::clip::config::EfficientNetLiteConfig;
+use crate::clip::weights::{WeightError, Weights};
 
-/// Stem → inverted bottlenecks → 1×1 head → average pool → optional projection.
+/// Stem → inverted bottlenecks → 1×1 head.
 #[derive(Debug, Clone)]
-pub struct EfficientNetLite {
+pub struct Layers {
     stem: Convolution,
     blocks: Vec<InvertedBottleneck>,
     head: Convolution,
-    projection: Option<Linear>,
 }
 
-impl EfficientNetLite {
-    /// Reads the tower under this project's names below `visual`: `stem`,
-    /// `blocks.N.{expand,depthwise,project}`, `head`, `proj`, each `weight` and `bias`.
+impl Layers {
+    /// Reads `stem`, `blocks.N` and `head` below `visual`.
     ///
     /// # Errors
     /// Names the first tensor that is missing or of another shape.
-    pub fn load(
-        weights: &Weights,
-        config: &EfficientNetLiteConfig,
-        embed_dim: usize,
-    ) -> Result<Self, WeightError> {
-        let visual = weights.below("visual");
+    pub fn load(visual: &Weights, config: &EfficientNetLiteConfig) -> Result<Self, WeightError> {
         let stem = Convolution::load(&visual.below("stem"), 3, config.stem_width, 3, 2, 1)?
             .with_same_padding();
-        let mut blocks = Vec::new();
-        for stage in &config.stages {
-            for repeat in 0..stage.repeats {
-                let block = visual.below(format!("blocks.{}", blocks.len()));
-                blocks.push(InvertedBottleneck::load(&block, stage, repeat == 0)?);
-            }
-        }
-        let last = config
-            .stages
-            .last()
-            .map_or(config.stem_width, |stage| stage.output);
+        let shapes = block_shapes(config);
+        let blocks = shapes
+            .iter()
+            .enumerate()
+            .map(|(n, shape)| InvertedBottleneck::load(&visual.below(format!("blocks.{n}")), shape))
+            .collect::<Result<_, _>>()?;
+        let last = shapes.last().map_or(config.stem_width, |last| last.outputs);
         let head = Convolution::load(&visual.below("head"), last, config.head_width, 1, 1, 1)?;
-        let projection = config
-            .projection
-            .then(|| visual.below("proj").linear(config.head_width, embed_dim))
-            .transpose()?;
-        Ok(Self {
-            stem,
-            blocks,
-            head,
-            projection,
-        })
+        Ok(Self { stem, blocks, head })
     }
 
-    /// `pixels`: `[batch, 3, size, size]` → image features `[batch, embed_dim]`, not normalised.
-    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
-        let pooled = self.pooled(pixels);
-        match &self.projection {
-            Some(projection) => projection.forward(pooled),
-            None => pooled,
-        }
-    }
-
-    /// `pixels`: `[batch, 3, size, size]` → the pooled feature `[batch, head_width]` before
-    /// any projection, which the tower's own classifier reads.
-    pub fn pooled(&self, pixels: Tensor<4>) -> Tensor<2> {
+    /// `pixels`: `[batch, 3, size, size]` → `[batch, head_width, size / 32, size / 32]`.
+    pub fn map(&self, pixels: Tensor<4>) -> Tensor<4> {
         let x = relu6(self.stem.forward(pixels));
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        let map = relu6(self.head.forward(x));
-        let [batch, width, rows, columns] = map.dims();
-        map.reshape([batch, width, rows * columns])
-            .mean_dim(2)
-            .reshape([batch, width])
+        relu6(self.head.forward(x))
     }
 }
 
@@ -90,20 +53,25 @@ struct InvertedBottleneck {
 }
 
 impl InvertedBottleneck {
-    fn load(weights: &Weights, stage: &Stage, first: bool) -> Result<Self, WeightError> {
-        let inputs = if first { stage.input } else { stage.output };
-        let stride = if first { stage.stride } else { 1 };
-        let hidden = inputs * stage.expand;
-        let expand = (stage.expand != 1)
+    fn load(weights: &Weights, shape: &BlockShape) -> Result<Self, WeightError> {
+        let &BlockShape {
+            inputs,
+            hidden,
+            outputs,
+            kernel,
+            stride,
+        } = shape;
+        let expand = shape
+            .expands()
             .then(|| Convolution::load(&weights.below("expand"), inputs, hidden, 1, 1, 1))
             .transpose()?;
         let depthwise = weights.below("depthwise");
         Ok(Self {
             expand,
-            depthwise: Convolution::load(&depthwise, hidden, hidden, stage.kernel, stride, hidden)?
+            depthwise: Convolution::load(&depthwise, hidden, hidden, kernel, stride, hidden)?
                 .with_same_padding(),
-            project: Convolution::load(&weights.below("project"), hidden, stage.output, 1, 1, 1)?,
-            residual: stride == 1 && inputs == stage.output,
+            project: Convolution::load(&weights.below("project"), hidden, outputs, 1, 1, 1)?,
+            residual: shape.residual(),
         })
     }
 
