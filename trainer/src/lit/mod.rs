@@ -12,6 +12,7 @@ mod captions;
 mod card;
 mod concepts;
 mod directory;
+mod learn;
 mod matrix;
 mod meaning;
 mod measure;

@@ -5,41 +5,34 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use shared::bundle::{Precision, TensorValues, Tensors, decode_tensors, encode_tensors};
 use shared::clip::preprocess::Preprocessing;
 use shared::clip::text::TextTower;
 use shared::clip::tokenizer::words;
-use shared::clip::{ClipConfig, ImageTowerConfig, Tokenizer, Weights, normalize};
+use shared::clip::{ClipConfig, ImageTowerConfig, Tokenizer, Weights};
 
-use super::captions::Captions;
 use super::card::{Facts, card};
 use super::concepts::Concepts;
 use super::directory;
+use super::learn::{Course, learn};
 use super::matrix::values;
 use super::measure::Measurement;
-use super::names::Names;
 use super::photos::{LockedTower, Photos};
-use super::progress_file::{Checkpoint, Saved};
+use super::progress_file::Checkpoint;
 use super::random::Random;
 use super::space::{Labels, Space, Teacher};
 use super::templates::{self, ENSEMBLE, SINGLE};
 use super::tower;
-use super::train::{self, Aims};
 use crate::data::{self, Split};
 use crate::output::{create_folder, read_file, shown};
-use crate::progress::{Progress, duration_text, say};
+use crate::progress::{duration_text, say};
 
 /// Width of the joint space.
 const JOINT_WIDTH: usize = 512;
-/// Steps that fit the joint space, and its learning rate.
-const SPACE_STEPS: usize = 400;
-const SPACE_RATE: f64 = 1e-3;
 /// Steps that fit the image projection to the text features, and their learning rate.
 const REFIT_STEPS: usize = 300;
 const REFIT_RATE: f64 = 3e-4;
-/// Synthetic images that captions are compared with, beside the real ones.
-const BANK: usize = 4_000;
 /// Steps between checkpoints.
 const SAVE_EVERY: usize = 100;
 
@@ -100,7 +93,21 @@ pub fn run(run: &Run) -> Result<()> {
             .collect::<Vec<_>>(),
     ];
     let checkpoint = Checkpoint::new(&run.work, &parts);
-    let (space, text) = learn(run, &concepts, &tokenizer, &teacher, &config, &checkpoint)?;
+    let course = Course {
+        steps: run.steps,
+        seed: run.seed,
+        save_every: SAVE_EVERY,
+        resume: run.resume,
+        device: run.device.clone(),
+    };
+    let (space, text) = learn(
+        &course,
+        &concepts,
+        &tokenizer,
+        &teacher,
+        &config,
+        &checkpoint,
+    )?;
 
     // From here on with the weights as they are stored.
     let text = decode_tensors("text", &encode_tensors(&text, Precision::F16)?)?;
@@ -172,69 +179,6 @@ pub fn run(run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Fits the joint space and trains the text tower, from the start or from a checkpoint.
-fn learn(
-    run: &Run,
-    concepts: &Concepts,
-    tokenizer: &Tokenizer,
-    teacher: &Teacher,
-    config: &ClipConfig,
-    checkpoint: &Checkpoint,
-) -> Result<(Space, Tensors)> {
-    let autodiff = run.device.clone().autodiff();
-    let rank = config.text.width;
-    let saved = match run.resume {
-        true => checkpoint.open(train::optimizer(), &run.device)?,
-        false => None,
-    };
-    let saved = match saved {
-        Some(saved) => saved,
-        None => {
-            let mut random = Random::new(run.seed, 1);
-            let start = teacher.start(rank, JOINT_WIDTH, &mut random)?;
-            let space = teacher.fit(start, &[], SPACE_STEPS, SPACE_RATE, &mut random)?;
-            let text = tower::initial(&config.text, JOINT_WIDTH, &mut Random::new(run.seed, 2));
-            Saved {
-                step: 0,
-                space,
-                text,
-                optimizer: train::optimizer(),
-            }
-        }
-    };
-    let Saved {
-        step: done,
-        space,
-        text,
-        mut optimizer,
-    } = saved;
-    let (captions, aims) = captions(concepts, tokenizer, teacher, &space, run.seed)?;
-    let mut tower = tower::load(&text, &config.text, JOINT_WIDTH, &autodiff)?;
-    let names = Names::new(concepts, tokenizer, &tower, teacher, &space);
-    let progress = Progress::new("text tower", "steps", run.steps as u64);
-    progress.skip(done as u64);
-    for step in done..run.steps {
-        let at = (step, run.steps);
-        let (next, loss) = train::step(
-            tower,
-            &mut optimizer,
-            &captions,
-            &names,
-            &aims,
-            at,
-            run.seed,
-        )?;
-        tower = next;
-        progress.note(format!("loss {loss:.3}"));
-        progress.advance(1);
-        if (step + 1) % SAVE_EVERY == 0 {
-            checkpoint.save(step + 1, &space, &tower::tensors(&tower)?, &optimizer)?;
-        }
-    }
-    progress.finish();
-    Ok((space, tower::tensors(&tower)?))
-}
-
 /// What the tower's classifier and the labelled photos teach about the joint space.
 fn teacher(
     locked: &LockedTower,
@@ -280,35 +224,6 @@ fn clip_config(locked: &LockedTower, tokenizer: &Tokenizer) -> ClipConfig {
         text: tower::config(tokenizer.vocabulary_size()),
         preprocessing: Preprocessing::efficientnet_lite(),
     }
-}
-
-/// The captions with their targets, and what the tower's features are compared with.
-fn captions(
-    concepts: &Concepts,
-    tokenizer: &Tokenizer,
-    teacher: &Teacher,
-    space: &Space,
-    seed: u64,
-) -> Result<(Captions, Aims)> {
-    let mut random = Random::new(seed, 4);
-    let (synthetic, _) = teacher.synthetic(BANK, &mut random)?;
-    let pooled = Tensor::cat(vec![synthetic, teacher.photos.clone()], 0);
-    let images = teacher.image_features(space, pooled);
-    let unit = normalize(space.prototypes.clone());
-    let [count, rank] = unit.dims();
-    let rest = Tensor::zeros([count, JOINT_WIDTH - rank], &unit.device());
-    let prototypes = Tensor::cat(vec![unit, rest], 1);
-    let mut thing = values(images.clone().mean_dim(0))?;
-    thing[rank..].fill(0.0);
-    let rows = values(prototypes.clone())?
-        .chunks_exact(JOINT_WIDTH)
-        .map(<[f32]>::to_vec)
-        .collect();
-    let thing = super::meaning::unit(thing);
-    Ok((
-        Captions::new(concepts, tokenizer, rows, &thing),
-        Aims { prototypes, images },
-    ))
 }
 
 /// Both towers in canonical naming.
