@@ -14,7 +14,7 @@ use crate::progress::{Progress, say};
 use crate::training::TrainingConfig;
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::run::fingerprint;
-use crate::training::tune::{Axis, FoldResult, Standing, fold, grid, standings, try_fold};
+use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
 
 /// Compare ways of learning by in-distribution images alone, with classes left out.
 ///
@@ -120,6 +120,7 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
     for (experiment, &seed) in experiments.iter().zip(&arguments.seeds) {
         for part in 0..arguments.parts {
             let fold = fold(experiment, part, arguments.parts, seed)?;
+            let mut learner = FoldLearner::new(&model, &fold, &device.device)?;
             for place in 0..record.grid.len() {
                 let is_this =
                     |done: &FoldResult| (done.place, done.seed, done.part) == (place, seed, part);
@@ -130,7 +131,7 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
                     seed,
                     ..record.grid[place].clone()
                 };
-                let rates = try_fold(&model, &fold, &config, &device.device)?;
+                let rates = learner.try_settings(&config)?;
                 record.folds.push(FoldResult {
                     place,
                     seed,

@@ -5,15 +5,19 @@
 //! of classes that neither the prompts nor the class list have ever seen. No set that is reported
 //! takes part, and none is opened.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use shared::clip::{TextTower, Tokenizer};
 use shared::metric::{auroc, fpr_at_tpr};
+use shared::prompt::PromptEncoder;
 use shared::score::{ClassFeatures, Method, MethodSettings, method, score_all};
 
 use super::batches::{LabelledFeatures, shuffled};
-use super::config::TrainingConfig;
+use super::config::{NisLoss, TrainingConfig};
 use super::evaluate::negprompt_settings;
 use super::experiment::{Experiment, ImageSet};
 use super::learner::ContextLearner;
@@ -21,7 +25,6 @@ use super::run::{encode_frozen, frozen_text_tower, values};
 use super::selection::{Candidate, choose};
 use super::{negative, positive};
 use crate::model::ModelDirectory;
-use shared::prompt::PromptEncoder;
 
 /// One change to the settings: a name as in the report's `config`, and values to try.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,68 +165,115 @@ pub struct FoldResult {
     pub rates: Vec<(MethodSettings, f64, f64)>,
 }
 
-/// Learns with `config` on the kept classes and scores kept against left-out images.
-pub fn try_fold(
-    model: &ModelDirectory,
-    fold: &Fold,
-    config: &TrainingConfig,
-    device: &Device,
-) -> Result<Vec<(MethodSettings, f64, f64)>> {
-    let classes = learn_prompts(model, &fold.kept, config, device)?;
-    let inside = classes.similarities_all(&fold.kept.selection.features)?;
-    let outside = classes.similarities_all(&fold.left_out.features)?;
-    let negprompt: &dyn Method = method("negprompt").context("NegPrompt is not registered")?;
-    negprompt_settings(negprompt, classes.logit_scale)
-        .into_iter()
-        .map(|settings| {
-            let inside = score_all(negprompt, &inside.rows(), &settings)?;
-            let outside = score_all(negprompt, &outside.rows(), &settings)?;
-            let rates = (
-                auroc(&inside, &outside)?,
-                fpr_at_tpr(&inside, &outside, 0.95)?,
-            );
-            Ok((settings, rates.0, rates.1))
-        })
-        .collect()
+/// Learns on the kept classes of a fold, with one setting after another.
+pub struct FoldLearner<'a> {
+    model: &'a ModelDirectory,
+    fold: &'a Fold,
+    tower: TextTower,
+    tokenizer: Tokenizer,
+    images: LabelledFeatures,
+    /// Unit features `[k, d]` of what stage 1 learned, by the settings that it depends on: most of
+    /// what is tried differs in stage 2 alone.
+    positives: BTreeMap<String, Tensor<2>>,
 }
 
-/// Both stages, without probe, hand-written prompts or checkpoints.
-fn learn_prompts(
-    model: &ModelDirectory,
-    experiment: &Experiment,
-    config: &TrainingConfig,
-    device: &Device,
-) -> Result<ClassFeatures> {
-    let autodiff = device.clone().autodiff();
-    let tower = frozen_text_tower(model, &autodiff)?;
-    let tokenizer = model.tokenizer()?;
-    let names = &experiment.classes;
-    let encoder = PromptEncoder::new(&tower, &tokenizer, names, config.context_tokens);
-    let learn = &experiment.learn;
-    let images = LabelledFeatures::new(&learn.features, &learn.labels, &autodiff);
-    let scale = model.config.logit_scale;
-    let encode = |learner: &ContextLearner| -> Tensor<3> {
-        encode_frozen(&tower, &encoder, &learner.contexts(), config)
-    };
+impl<'a> FoldLearner<'a> {
+    /// Loads the text tower and the shots.
+    pub fn new(model: &'a ModelDirectory, fold: &'a Fold, device: &Device) -> Result<Self> {
+        let autodiff = device.clone().autodiff();
+        let learn = &fold.kept.learn;
+        Ok(Self {
+            model,
+            fold,
+            tower: frozen_text_tower(model, &autodiff)?,
+            tokenizer: model.tokenizer()?,
+            images: LabelledFeatures::new(&learn.features, &learn.labels, &autodiff),
+            positives: BTreeMap::new(),
+        })
+    }
 
-    let mut stage = positive::learner(&tower, &tokenizer, names.len(), config);
-    while !stage.is_finished() {
-        positive::advance(&mut stage, &tower, &encoder, &images, scale, config)?;
+    /// Learns with `config` and scores kept against left-out images.
+    pub fn try_settings(
+        &mut self,
+        config: &TrainingConfig,
+    ) -> Result<Vec<(MethodSettings, f64, f64)>> {
+        let classes = self.learn_prompts(config)?;
+        let inside = classes.similarities_all(&self.fold.kept.selection.features)?;
+        let outside = classes.similarities_all(&self.fold.left_out.features)?;
+        let negprompt: &dyn Method = method("negprompt").context("NegPrompt is not registered")?;
+        negprompt_settings(negprompt, classes.logit_scale)
+            .into_iter()
+            .map(|settings| {
+                let inside = score_all(negprompt, &inside.rows(), &settings)?;
+                let outside = score_all(negprompt, &outside.rows(), &settings)?;
+                let rates = (
+                    auroc(&inside, &outside)?,
+                    fpr_at_tpr(&inside, &outside, 0.95)?,
+                );
+                Ok((settings, rates.0, rates.1))
+            })
+            .collect()
     }
-    let positive = encode(&stage).squeeze_dim::<2>(0);
-    let mut stage = negative::learner(&tower, &tokenizer, names.len(), config);
-    while !stage.is_finished() {
-        negative::advance(
-            &mut stage, &tower, &encoder, &images, &positive, scale, config,
-        )?;
+
+    /// Both stages, without probe, hand-written prompts or checkpoints.
+    fn learn_prompts(&mut self, config: &TrainingConfig) -> Result<ClassFeatures> {
+        let Self {
+            model,
+            fold,
+            tower,
+            tokenizer,
+            images,
+            positives,
+        } = self;
+        let names = &fold.kept.classes;
+        let encoder = PromptEncoder::new(tower, tokenizer, names, config.context_tokens);
+        let scale = model.config.logit_scale;
+        let encode = |learner: &ContextLearner| -> Tensor<3> {
+            encode_frozen(tower, &encoder, &learner.contexts(), config)
+        };
+        let key = stage_1_settings(config);
+        let positive = match positives.get(&key) {
+            Some(positive) => positive.clone(),
+            None => {
+                let mut stage = positive::learner(tower, tokenizer, names.len(), config);
+                while !stage.is_finished() {
+                    positive::advance(&mut stage, tower, &encoder, images, scale, config)?;
+                }
+                encode(&stage).squeeze_dim::<2>(0)
+            }
+        };
+        positives.insert(key, positive.clone());
+        let mut stage = negative::learner(tower, tokenizer, names.len(), config);
+        while !stage.is_finished() {
+            negative::advance(
+                &mut stage, tower, &encoder, images, &positive, scale, config,
+            )?;
+        }
+        Ok(ClassFeatures {
+            embed_dim: model.config.embed_dim,
+            logit_scale: scale,
+            positive: values(positive)?,
+            negative: values(encode(&stage))?,
+            ..ClassFeatures::default()
+        })
     }
-    Ok(ClassFeatures {
-        embed_dim: model.config.embed_dim,
-        logit_scale: scale,
-        positive: values(positive)?,
-        negative: values(encode(&stage))?,
-        ..ClassFeatures::default()
-    })
+}
+
+/// The settings with those of stage 2 alone set to nothing.
+fn stage_1_settings(config: &TrainingConfig) -> String {
+    let shared = TrainingConfig {
+        negatives: 0,
+        negative_start: String::new(),
+        negative_steps: 0,
+        negative_rate: 0.0,
+        beta: 0.0,
+        gamma: 0.0,
+        delta: 0.0,
+        epsilon: 0.0,
+        nis: NisLoss::Paper,
+        ..config.clone()
+    };
+    format!("{shared:?}")
 }
 
 /// Settings of training with what they came to.

@@ -1,6 +1,9 @@
 //! Measurements beside other programs.
 
+mod encode;
 mod onnx;
+
+pub use encode::encode;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
