@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use shared::bundle::Tensors;
 use shared::clip::{ClipConfig, Tokenizer, normalize};
 
+use super::bag::{self, Lessons};
 use super::captions::Captions;
 use super::concepts::Concepts;
 use super::matrix::values;
@@ -55,15 +56,10 @@ pub fn learn(
             let mut random = Random::new(run.seed, 1);
             let start = teacher.start(rank, config.embed_dim, &mut random)?;
             let space = teacher.fit(start, &[], SPACE_STEPS, SPACE_RATE, &mut random)?;
-            let text = tower::initial(
-                &config.text,
-                config.embed_dim,
-                &mut Random::new(run.seed, 2),
-            );
             Saved {
                 step: 0,
                 space,
-                text,
+                text: Tensors::new(),
                 optimizer: train::optimizer(),
             }
         }
@@ -81,6 +77,27 @@ pub fn learn(
         &space,
         (run.seed, config.embed_dim),
     )?;
+    let text = if text.is_empty() {
+        let lessons = Lessons {
+            concepts,
+            tokenizer,
+            teacher,
+            space: &space,
+            captions: &captions,
+            aims: &aims,
+        };
+        let text = bag::start(
+            &lessons,
+            &config.text,
+            config.embed_dim,
+            run.seed,
+            &autodiff,
+        )?;
+        checkpoint.save(0, &space, &text, &optimizer)?;
+        text
+    } else {
+        text
+    };
     let mut tower = tower::load(&text, &config.text, config.embed_dim, &autodiff)?;
     let names = Names::new(concepts, tokenizer, &tower, teacher, &space);
     let progress = Progress::new("text tower", "steps", run.steps as u64);

@@ -17,8 +17,8 @@ use super::random::Random;
 use super::space::schedule;
 
 /// Contexts in a batch, and names behind each.
-const CONTEXTS: usize = 12;
-const ITEMS: usize = 32;
+pub const CONTEXTS: usize = 12;
+pub const ITEMS: usize = 32;
 /// Highest learning rate of what AdamW learns; embeddings and matrices learn faster. (Measured:
 /// zero-shot accuracy after 150 steps goes from 30 % to 44 % with faster embeddings, and to
 /// 50 % with Muon for the matrices.)
@@ -124,7 +124,8 @@ pub fn step(
     let Some(batch) = captions.batch(CONTEXTS, ITEMS, &mut random) else {
         bail!("the concept corpus gives no captions");
     };
-    let mut loss = loss(&tower, &batch, aims, &mut random);
+    let said = features(&tower, &batch, &mut random);
+    let mut loss = caption_loss(said, &batch, aims, &mut random);
     if step as f64 >= CAPTIONS_ALONE * steps as f64 {
         loss = loss + names.loss(&tower, &mut random)? * NAMES_WEIGHT;
     }
@@ -137,12 +138,13 @@ pub fn step(
     Ok((optimizer.step(rate, tower, gradients), value))
 }
 
-/// Divergence between the distributions over prototypes, distance between the vectors, and
-/// squared difference of the similarities to images.
-fn loss(tower: &TextTower, batch: &Batch, aims: &Aims, random: &mut Random) -> Tensor<1> {
+/// How far what the captions of a batch say, `[captions, d]`, is from what they should: divergence
+/// between the distributions over prototypes, distance between the vectors, and squared difference
+/// of the similarities to images.
+pub fn caption_loss(said: Tensor<2>, batch: &Batch, aims: &Aims, random: &mut Random) -> Tensor<1> {
     let device = aims.prototypes.device();
     let captions = batch.contexts * batch.items;
-    let said = normalize(features(tower, batch, random));
+    let said = normalize(said);
     let width = batch.targets.len() / captions.max(1);
     let meant = matrix(batch.targets.clone(), captions, width, &device);
     let over_prototypes =
