@@ -132,9 +132,9 @@ pub enum Report {
         /// Why, and the way out.
         message: String,
     },
-    /// The GPU went away. The worker is of no more use.
+    /// The GPU went away or gives no more results. The worker is of no more use.
     DeviceLost {
-        /// What the browser said.
+        /// What the browser or the GPU's driver said.
         message: String,
     },
 }

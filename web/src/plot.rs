@@ -134,36 +134,15 @@ fn draw_mark(svg: &mut String, mark: &Mark, histogram: &Histogram, at: f64, bott
 /// The map of image features with the user's photos in it. Points of the class `class` stand
 /// out.
 pub fn map(map: &Map, photos: &[MapPhoto], class: &str) -> String {
-    let everything = map
-        .points
-        .iter()
-        .map(|point| [point.x, point.y])
-        .chain(photos.iter().map(|photo| photo.place));
-    let mut bounds: Option<([f32; 2], [f32; 2])> = None;
-    for [x, y] in everything {
-        let (low, high) = bounds.get_or_insert(([x, y], [x, y]));
-        *low = [low[0].min(x), low[1].min(y)];
-        *high = [high[0].max(x), high[1].max(y)];
-    }
-    let Some((low, high)) = bounds else {
+    let Some(frame) = Frame::around(map) else {
         return String::new();
-    };
-    let scale = |value: f32, axis: usize, length: f64, margin: f64| {
-        let span = f64::from((high[axis] - low[axis]).max(f32::EPSILON));
-        f64::from(value - low[axis]) / span * (length - 2.0 * margin) + margin
-    };
-    let place = |x: f32, y: f32| {
-        (
-            scale(x, 0, MAP_WIDTH, 24.0),
-            MAP_HEIGHT - scale(y, 1, MAP_HEIGHT, 24.0),
-        )
     };
     let mut svg = opening(MAP_WIDTH, MAP_HEIGHT, &map.title);
     for (index, name) in map.series.iter().enumerate() {
         // One path a series: a line of no length with a round end is a point.
         let mut points = String::new();
         for point in map.points.iter().filter(|point| point.series == index) {
-            let (x, y) = place(point.x, point.y);
+            let (x, y) = frame.place([point.x, point.y]);
             let _ = write!(points, "M{x:.1} {y:.1}h0");
         }
         let _ = write!(
@@ -179,7 +158,7 @@ pub fn map(map: &Map, photos: &[MapPhoto], class: &str) -> String {
         .iter()
         .filter(|point| point.label.as_deref() == Some(class))
     {
-        let (x, y) = place(point.x, point.y);
+        let (x, y) = frame.place([point.x, point.y]);
         let _ = write!(same, "M{x:.1} {y:.1}h0");
     }
     if !same.is_empty() {
@@ -192,10 +171,49 @@ pub fn map(map: &Map, photos: &[MapPhoto], class: &str) -> String {
     let mut ordered: Vec<&MapPhoto> = photos.iter().collect();
     ordered.sort_by_key(|photo| photo.chosen);
     for photo in ordered {
-        draw_photo(&mut svg, photo, place(photo.place[0], photo.place[1]));
+        draw_photo(&mut svg, photo, frame.place(photo.place));
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// One more photo for a map that is drawn: what to put at the end of its SVG.
+pub fn map_photo(map: &Map, photo: &MapPhoto) -> String {
+    let mut svg = String::new();
+    if let Some(frame) = Frame::around(map) {
+        draw_photo(&mut svg, photo, frame.place(photo.place));
+    }
+    svg
+}
+
+/// The corners of the map in its own units. Photos lie between its points, so they never move
+/// them.
+struct Frame {
+    low: [f32; 2],
+    high: [f32; 2],
+}
+
+impl Frame {
+    /// `None` when there is nothing on the map.
+    fn around(map: &Map) -> Option<Self> {
+        let mut points = map.points.iter().map(|point| [point.x, point.y]);
+        let first = points.next()?;
+        let (mut low, mut high) = (first, first);
+        for [x, y] in points {
+            low = [low[0].min(x), low[1].min(y)];
+            high = [high[0].max(x), high[1].max(y)];
+        }
+        Some(Self { low, high })
+    }
+
+    /// Where a point stands in the drawing.
+    fn place(&self, point: [f32; 2]) -> (f64, f64) {
+        let along = |axis: usize, length: f64| {
+            let span = f64::from((self.high[axis] - self.low[axis]).max(f32::EPSILON));
+            f64::from(point[axis] - self.low[axis]) / span * (length - 48.0) + 24.0
+        };
+        (along(0, MAP_WIDTH), MAP_HEIGHT - along(1, MAP_HEIGHT))
+    }
 }
 
 fn draw_photo(svg: &mut String, photo: &MapPhoto, (x, y): (f64, f64)) {
@@ -386,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn photos_outside_the_map_widen_it() {
+    fn photos_stand_on_the_map() {
         let figure = Map {
             title: "map".to_owned(),
             series: vec!["ID".to_owned(), "OOD".to_owned()],
@@ -407,12 +425,17 @@ mod tests {
         };
         let photo = MapPhoto {
             id: 3,
-            place: [2.0, 0.5],
+            place: [1.0, 0.5],
             name: "x".to_owned(),
             thumbnail: "blob:x".to_owned(),
             chosen: true,
         };
+        let later = map_photo(&figure, &photo);
         let svg = map(&figure, &[photo], "cup");
+        assert!(
+            svg.contains(&later),
+            "a photo that comes later looks the same"
+        );
         assert!(svg.contains(r#"data-photo="3" data-chosen="true""#));
         assert!(svg.contains(r#"<circle cx="876.0""#), "{svg}");
         assert!(svg.contains("map-class"));

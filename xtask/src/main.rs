@@ -59,6 +59,13 @@ enum Bench {
         #[arg(long, default_value_t = 30)]
         runs: u32,
     },
+    /// What a person waits for: the first verdict, the pace, and the page's answer to a key while
+    /// photos are read.
+    Page {
+        /// Photos to read.
+        #[arg(long, default_value_t = 200)]
+        photos: usize,
+    },
 }
 
 fn main() -> Result<()> {
@@ -76,5 +83,8 @@ fn main() -> Result<()> {
         Chore::Bench {
             what: Bench::Web { runs },
         } => bench::web(&root, runs),
+        Chore::Bench {
+            what: Bench::Page { photos },
+        } => bench::visit(&root, photos),
     }
 }

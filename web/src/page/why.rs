@@ -32,14 +32,25 @@ pub fn show(
     photos: &BTreeMap<PhotoId, Photo>,
     chosen: Option<PhotoId>,
 ) {
-    let photo = chosen.and_then(|id| photos.get(&id));
     show_strip(photos, chosen);
-    let text = |id: &str, text: &str| dom::by_id::<Element>(id).set_text_content(Some(text));
     let Some(standard) = standard else {
         text("why-summary", "The model is being loaded.");
         return;
     };
+    let photo = chosen.and_then(|id| photos.get(&id));
     text("why-title", photo.map_or("Why", |photo| &photo.name));
+    show_threshold(standard, photos, chosen);
+    show_similarity(standard, photo);
+    show_map(standard, photos, chosen);
+}
+
+/// Shows what depends on the threshold.
+pub fn show_threshold(
+    standard: &Standard,
+    photos: &BTreeMap<PhotoId, Photo>,
+    chosen: Option<PhotoId>,
+) {
+    let photo = chosen.and_then(|id| photos.get(&id));
     text(
         "why-summary",
         &photo.map_or_else(
@@ -47,9 +58,43 @@ pub fn show(
             |photo| summary(photo, standard),
         ),
     );
-    show_similarity(standard, photo);
     show_score(standard, photo);
-    show_map(standard, photos, chosen);
+}
+
+/// Puts photos that came beside those that are there; the figures of the chosen one stay.
+pub fn add(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, came: &[PhotoId]) {
+    let strip: Element = dom::by_id("why-photos");
+    let svg = dom::by_id::<Element>("figure-map").query_selector(".plot svg");
+    let svg = svg.ok().flatten();
+    for id in came {
+        let Some(photo) = photos.get(id) else {
+            continue;
+        };
+        let known = format!("[data-photo=\"{id}\"]");
+        if strip
+            .query_selector(&known)
+            .is_ok_and(|found| found.is_none())
+            && let Some(button) = strip_button(*id, photo, false)
+        {
+            // Prepending to an element that is there cannot fail.
+            let _ = strip.prepend_with_node_1(&button);
+        }
+        let map = standard.opened.figures.map.as_ref();
+        let (Some(map), Some(svg)) = (map, &svg) else {
+            continue;
+        };
+        if let Ok(Some(old)) = svg.query_selector(&known) {
+            old.remove();
+        }
+        if let Some(placed) = on_the_map(*id, photo, false) {
+            // The figure is well-formed, so this cannot fail.
+            let _ = svg.insert_adjacent_html("beforeend", &plot::map_photo(map, &placed));
+        }
+    }
+}
+
+fn text(id: &str, text: &str) {
+    dom::by_id::<Element>(id).set_text_content(Some(text));
 }
 
 /// The verdict's reasons in two sentences.
@@ -85,20 +130,44 @@ fn summary(photo: &Photo, standard: &Standard) -> String {
 }
 
 fn show_strip(photos: &BTreeMap<PhotoId, Photo>, chosen: Option<PhotoId>) {
-    let buttons = photos.iter().rev().filter_map(|(id, photo)| {
-        let address = photo.thumbnail.as_ref()?;
-        let item = dom::element("li", "", "");
-        let button = dom::element("button", "", "");
-        dom::set(&button, "data-photo", &id.to_string());
-        dom::set(&button, "aria-pressed", &(chosen == Some(*id)).to_string());
-        let image: HtmlImageElement = dom::element("img", "", "").unchecked_into();
-        image.set_src(address);
-        image.set_alt(&photo.name);
-        dom::append(&button, &image);
-        dom::append(&item, &button);
-        Some(item)
-    });
-    dom::replace(&dom::by_id("why-photos"), buttons);
+    let strip: Element = dom::by_id("why-photos");
+    let wanted = photos
+        .iter()
+        .rev()
+        .filter(|(_, photo)| photo.thumbnail.is_some());
+    let wanted: Vec<String> = wanted.map(|(id, _)| id.to_string()).collect();
+    let shown = dom::all("#why-photos [data-photo]");
+    let same = shown.len() == wanted.len()
+        && shown
+            .iter()
+            .zip(&wanted)
+            .all(|(button, id)| button.get_attribute("data-photo").as_ref() == Some(id));
+    if same {
+        // The pictures stay, so that nothing flickers.
+        let chosen = chosen.map(|id| id.to_string());
+        for (button, id) in shown.iter().zip(&wanted) {
+            let pressed = chosen.as_ref() == Some(id);
+            dom::set(button, "aria-pressed", &pressed.to_string());
+        }
+        return;
+    }
+    let buttons = photos.iter().rev();
+    let buttons = buttons.filter_map(|(id, photo)| strip_button(*id, photo, chosen == Some(*id)));
+    dom::replace(&strip, buttons);
+}
+
+fn strip_button(id: PhotoId, photo: &Photo, chosen: bool) -> Option<HtmlElement> {
+    let address = photo.thumbnail.as_ref()?;
+    let item = dom::element("li", "", "");
+    let button = dom::element("button", "", "");
+    dom::set(&button, "data-photo", &id.to_string());
+    dom::set(&button, "aria-pressed", &chosen.to_string());
+    let image: HtmlImageElement = dom::element("img", "", "").unchecked_into();
+    image.set_src(address);
+    image.set_alt(&photo.name);
+    dom::append(&button, &image);
+    dom::append(&item, &button);
+    Some(item)
 }
 
 fn show_similarity(standard: &Standard, photo: Option<&Photo>) {
@@ -165,15 +234,7 @@ fn show_score(standard: &Standard, photo: Option<&Photo>) {
 fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Option<PhotoId>) {
     let placed: Vec<MapPhoto> = photos
         .iter()
-        .filter_map(|(id, photo)| {
-            Some(MapPhoto {
-                id: *id,
-                place: photo.reading()?.scores.place?,
-                name: photo.name.clone(),
-                thumbnail: photo.thumbnail.clone().unwrap_or_default(),
-                chosen: chosen == Some(*id),
-            })
-        })
+        .filter_map(|(id, photo)| on_the_map(*id, photo, chosen == Some(*id)))
         .collect();
     let class = chosen
         .and_then(|id| photos.get(&id)?.score(standard))
@@ -197,6 +258,16 @@ fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Opti
         )
     });
     fill("figure-map", svg, &caption);
+}
+
+fn on_the_map(id: PhotoId, photo: &Photo, chosen: bool) -> Option<MapPhoto> {
+    Some(MapPhoto {
+        id,
+        place: photo.reading()?.scores.place?,
+        name: photo.name.clone(),
+        thumbnail: photo.thumbnail.clone().unwrap_or_default(),
+        chosen,
+    })
 }
 
 /// Puts a figure in place; one that the bundle does not hold is left out.
