@@ -60,7 +60,9 @@ fn a_folder_gives_its_photos() {
     let left_out =
         "return document.querySelector('.banner')?.textContent.includes('1 of the 3 files')";
     // Picked.
-    stage.browser.upload("#folder", std::slice::from_ref(&folder));
+    stage
+        .browser
+        .upload("#folder", std::slice::from_ref(&folder));
     wait_for_card(&stage, "cat.jpg");
     wait_for_card(&stage, "rocket.jpg");
     stage.browser.wait("word of the diary", 60, left_out);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use shared::score::Verdict;
 use wasm_bindgen::JsCast;
 use web::message::PhotoId;
 use web::plot::{self, MapPhoto, Mark};
@@ -57,6 +58,16 @@ pub fn show_threshold(
             || "Add a photo to see where it stands among those the model was tried on.".to_owned(),
             |photo| summary(photo, standard),
         ),
+    );
+    let head: Element = dom::within(&dom::by_id("view-why"), ".why-head");
+    let verdict = photo.and_then(|photo| photo.verdict(standard));
+    dom::set(&head, "data-verdict", verdict.map_or("", Verdict::as_str));
+    text(
+        "why-word",
+        verdict.map_or("", |verdict| match verdict {
+            Verdict::In => "In",
+            Verdict::Out => "Out",
+        }),
     );
     show_score(standard, photo);
 }
@@ -197,12 +208,7 @@ fn show_similarity(standard: &Standard, photo: Option<&Photo>) {
         .similarity
         .as_ref()
         .map(|figure| plot::histogram(figure, &marks));
-    let caption = standard
-        .opened
-        .figures
-        .similarity
-        .as_ref()
-        .map_or("", |figure| figure.title.as_str());
+    let caption = "Cosine with the nearest prompt of each kind, over the photos that the model was tried on. The full line is this photo and the positive prompts, the broken line this photo and the negative ones.";
     fill("figure-similarity", svg, caption);
 }
 
@@ -223,11 +229,14 @@ fn show_score(standard: &Standard, photo: Option<&Photo>) {
         });
     }
     let figure = standard.opened.figures.scores.get(standard.method);
-    let caption = figure.map_or("", |figure| figure.title.as_str());
+    let caption = format!(
+        "By {}. What stands to the right of the broken line is in.",
+        standard.method_name()
+    );
     fill(
         "figure-score",
         figure.map(|figure| plot::histogram(figure, &marks)),
-        caption,
+        &caption,
     );
 }
 
@@ -243,7 +252,7 @@ fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Opti
     let mut caption = map.map(|map| map.title.clone()).unwrap_or_default();
     if map.is_some() && !class.is_empty() {
         let end = if caption.ends_with('.') { "" } else { "." };
-        caption.push_str(&format!("{end} The darker points are {class}."));
+        caption.push_str(&format!("{end} The larger points are {class}."));
     }
     let svg = map.map(|map| {
         let names = map
