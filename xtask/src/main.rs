@@ -71,6 +71,13 @@ enum Bench {
         #[arg(long, default_value_t = 30)]
         runs: u32,
     },
+    /// What a person waits for: the first verdict, the pace, and the page's answer to a key while
+    /// photos are read.
+    Page {
+        /// Photos to read.
+        #[arg(long, default_value_t = 200)]
+        photos: usize,
+    },
 }
 
 fn main() -> Result<()> {
@@ -92,6 +99,7 @@ fn main() -> Result<()> {
                 rounds,
             } => bench::encode(&root, &std::path::absolute(photos)?, &python, rounds),
             Bench::Web { runs } => bench::web(&root, runs),
+            Bench::Page { photos } => bench::visit(&root, photos),
         },
     }
 }

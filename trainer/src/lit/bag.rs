@@ -24,8 +24,7 @@ use super::tower;
 use super::train::{Aims, CONTEXTS, ITEMS, caption_loss};
 use crate::progress::Progress;
 
-/// Steps, and highest learning rates of the embeddings and of everything else.
-const STEPS: usize = 1_200;
+/// Highest learning rates of the embeddings and of everything else.
 const EMBEDDING_RATE: f64 = 1e-2;
 const RATE: f64 = 2e-3;
 /// Share of the steps over which the rates rise.
@@ -256,7 +255,7 @@ pub fn start(
     lessons: &Lessons,
     config: &TextTowerConfig,
     d: usize,
-    seed: u64,
+    (steps, seed): (usize, u64),
     device: &Device,
 ) -> Result<Tensors> {
     let mut random = Random::new(seed, 5);
@@ -283,8 +282,8 @@ pub fn start(
         .build();
     let mut states: [Option<AdamWState<2>>; PARAMETERS] = Default::default();
     let rates = [EMBEDDING_RATE, RATE, RATE, RATE, RATE];
-    let progress = Progress::new("bag of words", "steps", STEPS as u64);
-    for step in 0..STEPS {
+    let progress = Progress::new("bag of words", "steps", steps as u64);
+    for step in 0..steps {
         let tracked = bag
             .parameters()
             .map(|tensor| Tensor::from_inner(tensor.clone()).require_grad());
@@ -305,7 +304,7 @@ pub fn start(
             );
         }
         let gradients = loss.backward();
-        let pace = schedule(step, STEPS, WARM_UP * STEPS as f64);
+        let pace = schedule(step, steps, WARM_UP * steps as f64);
         let mut learned = Vec::with_capacity(PARAMETERS);
         for (index, tensor) in bag.parameters().into_iter().enumerate() {
             let gradient = tracked[index]

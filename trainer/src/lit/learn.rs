@@ -25,6 +25,8 @@ const BANK: usize = 4_000;
 
 /// How long, from which seed, and on what.
 pub struct Course {
+    /// Steps of the bag of words that the text tower starts from.
+    pub bag_steps: usize,
     /// Steps of the text tower.
     pub steps: usize,
     pub seed: u64,
@@ -90,7 +92,7 @@ pub fn learn(
             &lessons,
             &config.text,
             config.embed_dim,
-            run.seed,
+            (run.bag_steps, run.seed),
             &autodiff,
         )?;
         checkpoint.save(0, &space, &text, &optimizer)?;
@@ -223,6 +225,7 @@ mod tests {
         let checkpoint = Checkpoint::new(folder.path(), &[b"run"]);
         let teacher = teacher();
         let mut course = Course {
+            bag_steps: 5,
             steps: 6,
             seed: 3,
             save_every: 4,

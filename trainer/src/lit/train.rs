@@ -126,7 +126,7 @@ pub fn step(
     };
     let said = features(&tower, &batch, &mut random);
     let mut loss = caption_loss(said, &batch, aims, &mut random);
-    if step as f64 >= CAPTIONS_ALONE * steps as f64 {
+    if step as f64 >= knob("CAPTIONS_ALONE", CAPTIONS_ALONE) * steps as f64 && step % 2 == 1 - (std::env::var("EVERY").is_err() && step % 2 == 0) as usize {
         loss = loss + names.loss(&tower, &mut random)? * NAMES_WEIGHT;
     }
     let value: f32 = loss.clone().into_scalar();
@@ -134,7 +134,7 @@ pub fn step(
         bail!("the loss is {value} at step {}", step + 1);
     }
     let gradients = GradientsParams::from_grads(loss.backward(), &tower);
-    let rate = RATE * schedule(step, steps, WARM_UP * steps as f64);
+    let rate = RATE * knob("RATE_FACTOR", 1.0) * schedule(step, steps, WARM_UP * steps as f64);
     Ok((optimizer.step(rate, tower, gradients), value))
 }
 
@@ -192,4 +192,8 @@ pub fn noisy(embeddings: Tensor<3>, spared: usize, random: &mut Random) -> Tenso
     }
     let noise = matrix(noise, contexts * tokens, width, &embeddings.device());
     embeddings + noise.reshape([contexts, tokens, width])
+}
+
+fn knob(name: &str, usual: f64) -> f64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(usual)
 }
