@@ -13,7 +13,7 @@ pub mod transformer;
 pub mod vit;
 pub mod weights;
 
-pub use config::{Activation, ClipConfig, ImageTowerConfig, TextTowerConfig};
+pub use config::{Activation, ClipConfig, ConfigError, ImageTowerConfig, TextTowerConfig};
 pub use model::{ImageTower, normalize};
 pub use preprocess::Preprocessing;
 pub use text::TextTower;
