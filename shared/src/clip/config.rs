@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::ConfigError;
 
-use super::preprocess::Preprocessing;
+use super::preprocessing::Preprocessing;
 
 /// A CLIP model: an image tower and a text tower that share one embedding space.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]

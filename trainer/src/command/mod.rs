@@ -8,6 +8,7 @@ pub mod limits;
 pub mod lit;
 pub mod predict;
 pub mod train;
+pub mod tune;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ pub struct CommandLine {
 enum Command {
     /// Learn negative prompts, measure them, write a report and a bundle (the default)
     Train(train::TrainArguments),
+    /// Compare ways of learning by in-distribution images alone, with classes left out
+    Tune(tune::TuneArguments),
     /// Turn images into a file of features, for `train` or for Python
     Encode(encode::EncodeArguments),
     /// Turn a published checkpoint into a model directory
@@ -50,6 +53,7 @@ impl CommandLine {
         match self.command {
             None => train::run(self.train),
             Some(Command::Train(arguments)) => train::run(arguments),
+            Some(Command::Tune(arguments)) => tune::run(arguments),
             Some(Command::Encode(arguments)) => encode::run(arguments),
             Some(Command::Import(arguments)) => import::run(arguments),
             Some(Command::Lit(arguments)) => lit::run(arguments),

@@ -4,7 +4,7 @@
 use super::{
     ClipConfig, EfficientNetLiteConfig, ImageTowerConfig, ResNetConfig, TextTowerConfig, VitConfig,
 };
-use crate::clip::preprocess::PreprocessingError;
+use crate::clip::preprocessing::PreprocessingError;
 
 /// A configuration that no tower can be built from.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
