@@ -120,7 +120,7 @@ pub fn jobs() -> Vec<Job> {
         Job {
             name: "lit",
             arguments: words(
-                "lit --tower ../tower.safetensors --data ../few --concepts ../concepts.jsonl --steps 130 \
+                "lit --tower ../tower.safetensors --data ../few --concepts ../concepts.jsonl --bag-steps 20 --steps 130 \
                  --out result/compact --work work --device cpu",
             ),
             resumes: true,

@@ -6,8 +6,8 @@ use shared::clip::config::EfficientNetLiteConfig;
 
 use super::Damage;
 
-/// Classes of the classifier.
-pub const CLASSES: usize = 3;
+/// Classes of the classifier: `lit` learns a joint space of 512 dimensions, and takes as many.
+pub const CLASSES: usize = 520;
 
 /// The checkpoint, as safetensors.
 pub fn checkpoint() -> Vec<u8> {
@@ -88,16 +88,22 @@ impl Tower {
 
 /// A corpus of the classifier's classes and of the photographed classes blue, green and red.
 pub fn concepts() -> String {
-    r#"{"kind":"imagenet","index":0,"synset":"n00000001","name":"tench","synonyms":["Tinca"],"hypernyms":["fish"],"attributes":["wet"]}
-{"kind":"imagenet","index":1,"synset":"n00000002","name":"goldfish","synonyms":[],"hypernyms":["fish"],"attributes":[]}
-{"kind":"imagenet","index":2,"synset":"n00000003","name":"barrel","synonyms":["cask"],"hypernyms":["vessel"],"attributes":["round"]}
-{"kind":"caltech","class":"blue","name":"blue","synonyms":[],"like":[0]}
+    let class = |index: usize| {
+        format!(
+            r#"{{"kind":"imagenet","index":{index},"synset":"n{:08}","name":"fish {index}","synonyms":["tench {index}"],"hypernyms":["fish"],"attributes":["wet"]}}"#,
+            index + 1
+        )
+    };
+    let mut lines: Vec<String> = (0..CLASSES).map(class).collect();
+    lines.push(OTHERS.to_owned());
+    lines.join("\n")
+}
+
+const OTHERS: &str = r#"{"kind":"caltech","class":"blue","name":"blue","synonyms":[],"like":[0]}
 {"kind":"caltech","class":"green","name":"green","synonyms":[],"like":[1]}
 {"kind":"caltech","class":"red","name":"red","synonyms":[],"like":[]}
 {"kind":"hypernym","name":"fish","synonyms":[],"leaves":[0,1]}
 {"kind":"noun","name":"water","synonyms":[],"leaves":[0,1]}
 {"kind":"attribute","name":"wet","synonyms":[],"leaves":[0]}
 {"kind":"style","name":"a drawing","synonyms":[],"leaves":[0,1,2],"weight":0.3}
-"#
-    .to_owned()
-}
+"#;
