@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bench, bundle, checks, page, run, seal, serve};
+use xtask::{bench, bundle, checks, faults, page, run, seal, serve};
 
 /// Set-up and chores of negprompt.
 #[derive(Parser)]
@@ -44,6 +44,15 @@ enum Chore {
     Seal,
     /// Run every check: format, clippy, page build, all tests, documentation.
     Test,
+    /// Kill train, encode, import and lit at random moments and compare what they come to.
+    Faults {
+        /// Kills in all.
+        #[arg(long, default_value_t = 100)]
+        kills: u32,
+        /// Decides the moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Measure.
     Bench {
         #[command(subcommand)]
@@ -92,6 +101,7 @@ fn main() -> Result<()> {
         Chore::Serve { folder, port } => serve::serve(&folder, port),
         Chore::Seal => seal::seal(&root),
         Chore::Test => checks::run_all(&root),
+        Chore::Faults { kills, seed } => faults::inject(&root, kills, seed),
         Chore::Bench { what } => match what {
             Bench::Encode {
                 photos,

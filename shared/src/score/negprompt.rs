@@ -78,7 +78,7 @@ impl Method for NegPrompt {
     ) -> Result<Vec<f64>, ScoreError> {
         settings.check()?;
         let (positive, negative) = similarities.require_both(self.name())?;
-        let factor = f64::from(similarities.logit_scale);
+        let factor = similarities.require_scale()?;
         let classes = log_sum_exp(scaled(positive, factor));
         let total = log_add_exp(classes, negative_mass(negative, factor, settings));
         Ok(scaled(positive, factor)
@@ -93,7 +93,7 @@ impl Method for NegPrompt {
     ) -> Result<Vec<FiredNegative>, ScoreError> {
         settings.check()?;
         let (positive, negative) = similarities.require_both(self.name())?;
-        let shares = super::softmax::softmax(negative, f64::from(similarities.logit_scale));
+        let shares = super::softmax::softmax(negative, similarities.require_scale()?);
         Ok(largest(&shares, FIRED)
             .into_iter()
             .map(|index| FiredNegative {

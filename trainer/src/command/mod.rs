@@ -4,6 +4,7 @@ pub mod encode;
 pub mod eval;
 pub mod export;
 pub mod import;
+pub mod limits;
 pub mod lit;
 pub mod predict;
 pub mod train;

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use shared::bundle::Precision;
 
+use super::limits::ImageLimits;
 use crate::device::{ChosenDevice, DeviceChoice};
 use crate::embedded;
 use crate::model::ModelDirectory;
@@ -66,6 +67,9 @@ pub struct TrainArguments {
     pub resume: bool,
 
     #[command(flatten)]
+    pub limits: ImageLimits,
+
+    #[command(flatten)]
     pub training: TrainingConfig,
 }
 
@@ -73,6 +77,7 @@ pub struct TrainArguments {
 pub fn run(arguments: TrainArguments) -> Result<()> {
     let started = Instant::now();
     let config = &arguments.training;
+    config.check()?;
     let model = match &arguments.model {
         Some(path) => ModelDirectory::open(path)?,
         None => embedded::compact_model()?,
@@ -87,6 +92,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
                 ood: &arguments.ood,
                 cache: arguments.out.join("features"),
                 batch: 16,
+                limits: arguments.limits.into(),
             };
             Experiment::from_folders(&model, &device.device, &folders, config.shots, config.seed)?
         }

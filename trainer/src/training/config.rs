@@ -1,5 +1,6 @@
 //! What a training run is told, and the defaults.
 
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -86,4 +87,43 @@ pub struct TrainingConfig {
     /// Seed of every choice: shots, starts, batches; repeats bit for bit on the CPU backend
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
+}
+
+/// The most negative prompts a class; a bundle holds no more.
+const MOST_NEGATIVES: usize = 1_024;
+/// The most steps of a stage: days of work.
+const MOST_STEPS: usize = 10_000_000;
+
+impl TrainingConfig {
+    /// Checks what can be checked without model and data.
+    ///
+    /// # Errors
+    /// Naming the option, what it holds and what it may hold.
+    pub fn check(&self) -> Result<()> {
+        for (option, value, least, most) in [
+            ("--shots", self.shots, 1, usize::MAX),
+            ("--batch", self.batch, 1, usize::MAX),
+            ("--context-tokens", self.context_tokens, 1, usize::MAX),
+            ("--negatives", self.negatives, 1, MOST_NEGATIVES),
+            ("--positive-steps", self.positive_steps, 0, MOST_STEPS),
+            ("--negative-steps", self.negative_steps, 0, MOST_STEPS),
+        ] {
+            ensure!(value >= least, "{option} {value}: give {least} or more");
+            ensure!(value <= most, "{option} {value}: give {most} or less");
+        }
+        for (option, value) in [
+            ("--positive-rate", self.positive_rate),
+            ("--negative-rate", self.negative_rate),
+            ("--beta", self.beta),
+            ("--gamma", self.gamma),
+            ("--delta", self.delta),
+            ("--epsilon", self.epsilon),
+        ] {
+            ensure!(
+                value.is_finite() && value >= 0.0,
+                "{option} {value}: give a number, 0 or more"
+            );
+        }
+        Ok(())
+    }
 }

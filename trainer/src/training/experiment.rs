@@ -64,6 +64,8 @@ pub struct ImageFolders<'a> {
     pub cache: PathBuf,
     /// Images put through the tower together.
     pub batch: usize,
+    /// Larger images are left out.
+    pub limits: DecodeLimits,
 }
 
 impl Experiment {
@@ -118,7 +120,7 @@ impl Experiment {
         let options = EncodeOptions {
             batch: folders.batch,
             precision: FeaturePrecision::F16,
-            limits: DecodeLimits::default(),
+            limits: folders.limits,
             resume: true,
         };
         let encoded = |dataset: &Dataset, name: &str| -> Result<FeatureCache> {

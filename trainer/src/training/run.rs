@@ -83,14 +83,14 @@ impl Checkpoints {
     }
 
     fn path(&self, stage: &str) -> PathBuf {
-        self.folder.join(format!("{stage}.safetensors"))
+        self.folder.join(format!("{stage}.checkpoint"))
     }
 
     fn restore(&self, stage: &str, learner: &mut ContextLearner) -> Result<()> {
         let path = self.path(stage);
         if path.is_file() {
             let shown = path.display().to_string();
-            let tensors = decode_tensors(&shown, &output::read_file(&path)?)?;
+            let tensors = decode_tensors(&shown, &output::read_sealed(&path)?)?;
             learner.restore(&tensors).with_context(|| shown)?;
             say(&format!("resuming {stage} at step {}", learner.step()));
         }
@@ -99,10 +99,7 @@ impl Checkpoints {
 
     fn save(&self, stage: &str, learner: &ContextLearner) -> Result<()> {
         let tensors: Tensors = learner.to_tensors()?;
-        output::write_file(
-            &self.path(stage),
-            &encode_tensors(&tensors, Precision::F32)?,
-        )
+        output::write_sealed(&self.path(stage), encode_tensors(&tensors, Precision::F32)?)
     }
 }
 
@@ -285,12 +282,6 @@ fn check_lengths(tower: &TextTower, config: &TrainingConfig) -> Result<()> {
             config.context_tokens,
             tower.context_length()
         );
-    }
-    if config.negatives == 0 {
-        bail!("--negatives 0: NegPrompt needs at least one negative prompt a class");
-    }
-    if config.shots == 0 {
-        bail!("--shots 0: learning takes at least one image a class");
     }
     Ok(())
 }

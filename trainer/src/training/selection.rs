@@ -58,7 +58,10 @@ pub fn choose(candidates: &[Candidate]) -> Option<&Candidate> {
 
 /// Measures each of `settings` with classes left out.
 ///
-/// `similarities` are those of the calibration images with all classes.
+/// `similarities` are those of the calibration images with all classes. A part without an image of
+/// a kept class, or without one of a left-out class, measures nothing and is passed over; when that
+/// is every part, as with very few classes or images, there is nothing to choose by, and the result
+/// is empty.
 pub fn measure(
     method: &dyn Method,
     settings: &[MethodSettings],
@@ -87,6 +90,7 @@ pub fn measure(
         .map(|&setting| {
             let rates = kept
                 .iter()
+                .filter(|kept| measures_something(kept, &calibration.labels))
                 .map(|kept| {
                     let (inside, outside) =
                         scores(method, setting, similarities, calibration, kept)?;
@@ -96,6 +100,9 @@ pub fn measure(
                     ))
                 })
                 .collect::<Result<Vec<(f64, f64)>>>()?;
+            if rates.is_empty() {
+                return Ok(None);
+            }
             let count = rates.len() as f64;
             let mean = |of: fn(&(f64, f64)) -> f64| rates.iter().map(of).sum::<f64>() / count;
             let (auroc, fpr95) = (mean(|rate| rate.0), mean(|rate| rate.1));
@@ -104,14 +111,21 @@ pub fn measure(
                 .map(|rate| (rate.0 - rate.1 - (auroc - fpr95)).powi(2))
                 .sum::<f64>();
             let standard_error = (squares / (count - 1.0).max(1.0) / count).sqrt();
-            Ok(Candidate {
+            Ok(Some(Candidate {
                 settings: setting,
                 auroc,
                 fpr95,
                 standard_error,
-            })
+            }))
         })
+        .filter_map(Result::transpose)
         .collect()
+}
+
+/// Whether there are images on both sides.
+fn measures_something(kept: &[usize], labels: &[usize]) -> bool {
+    let inside = labels.iter().filter(|label| kept.contains(label)).count();
+    inside > 0 && inside < labels.len()
 }
 
 /// Scores of the images of kept classes and of left-out ones, with the kept classes' prompts only.
@@ -158,6 +172,8 @@ fn scores(
 
 #[cfg(test)]
 mod tests {
+    use shared::score::{ClassFeatures, NegPrompt};
+
     use super::*;
 
     fn candidate(temperature: f32, auroc: f64, fpr95: f64) -> Candidate {
@@ -171,6 +187,32 @@ mod tests {
             fpr95,
             standard_error: 0.01,
         }
+    }
+
+    #[test]
+    fn parts_without_images_on_both_sides_are_passed_over() {
+        let classes = ClassFeatures {
+            embed_dim: 2,
+            logit_scale: 10.0,
+            positive: vec![1.0, 0.0, 0.0, 1.0],
+            negative: vec![-1.0, 0.0, 0.0, -1.0],
+            ..Default::default()
+        };
+        let settings = [MethodSettings::at_temperature(0.1)];
+        let measured = |labels: Vec<usize>, features: &[f32]| {
+            let images = ImageSet {
+                images: labels.len(),
+                labels,
+                ..Default::default()
+            };
+            let similarities = classes.similarities_all(features).unwrap();
+            measure(&NegPrompt, &settings, &similarities, &images, 2, 0).unwrap()
+        };
+        // Two classes dealt into five parts: three parts are empty, and once were an error.
+        let both = measured(vec![0, 1, 0], &[0.9, 0.1, 0.1, 0.9, 0.8, 0.3]);
+        assert!(both.len() == 1 && both[0].auroc.is_finite(), "{both:?}");
+        // All images of one class: whatever is left out, one side stays empty.
+        assert!(measured(vec![0], &[0.9, 0.1]).is_empty());
     }
 
     #[test]
