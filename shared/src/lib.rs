@@ -14,3 +14,4 @@ pub mod clip;
 pub mod metric;
 pub mod prompt;
 pub mod score;
+mod simd;

@@ -59,6 +59,12 @@ enum Bench {
         #[arg(long, default_value_t = 30)]
         runs: u32,
     },
+    /// A step of learning negative prompts, beside the reference's computation in PyTorch.
+    Prompts(bench::prompts::Arguments),
+    /// Time and memory of a step against classes, negatives, context, batch and images.
+    Scale(bench::scale::Arguments),
+    /// Scoring many images, beside the bare matrix product.
+    Score(bench::score::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -76,5 +82,14 @@ fn main() -> Result<()> {
         Chore::Bench {
             what: Bench::Web { runs },
         } => bench::web(&root, runs),
+        Chore::Bench {
+            what: Bench::Prompts(arguments),
+        } => bench::prompts::run(&root, arguments),
+        Chore::Bench {
+            what: Bench::Scale(arguments),
+        } => bench::scale::run(&root, &arguments),
+        Chore::Bench {
+            what: Bench::Score(arguments),
+        } => bench::score::run(&root, arguments),
     }
 }

@@ -1,5 +1,6 @@
 //! The command line. Doc comments here and in the commands' own files are the `--help` texts.
 
+pub mod bench;
 pub mod encode;
 pub mod eval;
 pub mod export;
@@ -41,6 +42,8 @@ enum Command {
     Predict(predict::PredictArguments),
     /// Write the bundle of a finished run in another precision
     Export(export::ExportArguments),
+    #[command(hide = true)]
+    Bench(bench::BenchArguments),
 }
 
 impl CommandLine {
@@ -55,6 +58,7 @@ impl CommandLine {
             Some(Command::Eval(arguments)) => eval::run(arguments),
             Some(Command::Predict(arguments)) => predict::run(arguments),
             Some(Command::Export(arguments)) => export::run(arguments),
+            Some(Command::Bench(arguments)) => bench::run(arguments),
         }
     }
 }
