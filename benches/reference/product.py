@@ -1,4 +1,4 @@
-"""A large matrix product in PyTorch: the machine's own limit, beside `trainer bench product`."""
+"""A large matrix product in PyTorch: the machine's own limit, beside `trainer time-step product`."""
 
 import json
 import sys

@@ -1,13 +1,14 @@
 //! The command line. Doc comments here and in the commands' own files are the `--help` texts.
 
-pub mod bench;
 pub mod encode;
 pub mod eval;
 pub mod export;
 pub mod import;
 pub mod lit;
 pub mod predict;
+pub mod time_step;
 pub mod train;
+pub mod tune;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ pub struct CommandLine {
 enum Command {
     /// Learn negative prompts, measure them, write a report and a bundle (the default)
     Train(train::TrainArguments),
+    /// Compare ways of learning by in-distribution images alone, with classes left out
+    Tune(tune::TuneArguments),
     /// Turn images into a file of features, for `train` or for Python
     Encode(encode::EncodeArguments),
     /// Turn a published checkpoint into a model directory
@@ -43,7 +46,7 @@ enum Command {
     /// Write the bundle of a finished run in another precision
     Export(export::ExportArguments),
     #[command(hide = true)]
-    Bench(bench::BenchArguments),
+    TimeStep(time_step::TimeArguments),
 }
 
 impl CommandLine {
@@ -52,13 +55,14 @@ impl CommandLine {
         match self.command {
             None => train::run(self.train),
             Some(Command::Train(arguments)) => train::run(arguments),
+            Some(Command::Tune(arguments)) => tune::run(arguments),
             Some(Command::Encode(arguments)) => encode::run(arguments),
             Some(Command::Import(arguments)) => import::run(arguments),
             Some(Command::Lit(arguments)) => lit::run(arguments),
             Some(Command::Eval(arguments)) => eval::run(arguments),
             Some(Command::Predict(arguments)) => predict::run(arguments),
             Some(Command::Export(arguments)) => export::run(arguments),
-            Some(Command::Bench(arguments)) => bench::run(arguments),
+            Some(Command::TimeStep(arguments)) => time_step::run(arguments),
         }
     }
 }

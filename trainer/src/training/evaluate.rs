@@ -120,15 +120,10 @@ pub fn evaluate(
     })
 }
 
-fn negprompt_candidates(
-    method: &dyn Method,
-    experiment: &Experiment,
-    classes: &ClassFeatures,
-    similarities: &SetSimilarities,
-    seed: u64,
-) -> Result<Vec<Candidate>> {
-    let paper = method.default_settings(classes.logit_scale);
-    let settings: Vec<MethodSettings> = std::iter::once(paper.temperature)
+/// The settings of the score that NegPrompt chooses from.
+pub fn negprompt_settings(method: &dyn Method, logit_scale: f32) -> Vec<MethodSettings> {
+    let paper = method.default_settings(logit_scale);
+    std::iter::once(paper.temperature)
         .chain(TEMPERATURES)
         .flat_map(|temperature| {
             NEGATIVE_WEIGHTS.map(|negative_weight| MethodSettings {
@@ -136,10 +131,19 @@ fn negprompt_candidates(
                 negative_weight,
             })
         })
-        .collect();
+        .collect()
+}
+
+fn negprompt_candidates(
+    method: &dyn Method,
+    experiment: &Experiment,
+    classes: &ClassFeatures,
+    similarities: &SetSimilarities,
+    seed: u64,
+) -> Result<Vec<Candidate>> {
     selection::measure(
         method,
-        &settings,
+        &negprompt_settings(method, classes.logit_scale),
         &similarities.selection,
         &experiment.selection,
         experiment.classes.len(),

@@ -287,7 +287,8 @@ fn check_lengths(tower: &TextTower, config: &TrainingConfig) -> Result<()> {
     Ok(())
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+/// The numbers of a tensor, row by row.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     tensor
         .into_data()
         .try_into_vec::<f32>()

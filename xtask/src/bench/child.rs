@@ -1,4 +1,4 @@
-//! A program that does its work once for every line it is sent (`trainer bench`, and
+//! A program that does its work once for every line it is sent (`trainer time-step`, and
 //! `benches/reference`).
 
 use std::io::{BufRead, BufReader, Write};

@@ -30,7 +30,7 @@ pub fn product_rates(
     let script = root.join("benches/reference/product.py");
     let mut burn = Child::start(
         Command::new(trainer)
-            .args(["bench", "product"])
+            .args(["time-step", "product"])
             .args(&sizes),
     )?;
     let mut torch = Child::start(Command::new(python).arg(script).args(&sizes))?;

@@ -76,7 +76,7 @@ pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
         let measured = arguments.measured.min(classes);
         let mut ours = Child::start(
             Command::new(&trainer)
-                .args(["bench", "step", "--delta", "0", "--epsilon", "0"])
+                .args(["time-step", "step", "--delta", "0", "--epsilon", "0"])
                 .args(&problem),
         )?;
         let mut shared = Child::start(reference("prompts_shared.py").args(&problem))?;

@@ -113,7 +113,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
 
 fn measure(trainer: &Path, option: &str, value: usize) -> Result<Point> {
     let mut command = Command::new(trainer);
-    command.args(["bench", "step"]);
+    command.args(["time-step", "step"]);
     for (name, base) in BASE {
         let value = if name == option { value } else { base };
         command.arg(name).arg(value.to_string());

@@ -46,7 +46,7 @@ pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
         let [burn, torch] = machine::product_rates(&trainer, &python, root, shape)?;
         let mut score = Child::start(
             Command::new(&trainer)
-                .args(["bench", "score", "--classes", &classes.to_string()])
+                .args(["time-step", "score", "--classes", &classes.to_string()])
                 .args(["--negatives", &NEGATIVES.to_string()])
                 .args(["--images", &arguments.images.to_string()]),
         )?;

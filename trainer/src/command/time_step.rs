@@ -1,4 +1,4 @@
-//! `trainer bench`: what `cargo xtask bench` times, hidden from the help.
+//! `trainer time-step`: what `cargo xtask bench` times, hidden from the help.
 //!
 //! A program under the protocol of `benches/reference/clip_text.py`: a JSON line when it is ready,
 //! then for every line on the standard input one run and a JSON line with its `seconds`.
@@ -33,13 +33,13 @@ const STEPS: usize = 10_000;
 
 /// Times parts of the trainer for `cargo xtask bench`.
 #[derive(Args, Debug)]
-pub struct BenchArguments {
+pub struct TimeArguments {
     #[command(subcommand)]
-    what: Bench,
+    what: Timed,
 }
 
 #[derive(Subcommand, Debug)]
-enum Bench {
+enum Timed {
     /// A step of stage 2 with ViT-B/16's text tower, random weights
     Step {
         /// Classes (k), with suffixes of 4, 5, 6, 4, … tokens
@@ -71,20 +71,20 @@ enum Bench {
     },
 }
 
-/// Runs `trainer bench`.
-pub fn run(arguments: BenchArguments) -> Result<()> {
+/// Runs `trainer time-step`.
+pub fn run(arguments: TimeArguments) -> Result<()> {
     match arguments.what {
-        Bench::Step {
+        Timed::Step {
             classes,
             images,
             training,
         } => step(classes, images, &training),
-        Bench::Product {
+        Timed::Product {
             rows,
             columns,
             depth,
         } => product(rows, columns, depth),
-        Bench::Score {
+        Timed::Score {
             classes,
             negatives,
             images,
