@@ -160,6 +160,39 @@ fn the_shared_prefix_is_cheap() {
     assert!(shared * 10 < plain, "{shared} positions of {plain}");
 }
 
+/// What a step multiplies with weights, to the last one: a change that brings back a wasted position,
+/// or the gradient of something that is not learned, is not equal any more.
+#[test]
+fn a_step_does_no_more_than_on_paper() {
+    let setting = Setting::new(SHARED, &Device::flex());
+    let negative = setting.contexts("negative").inner();
+    let [contexts, _, tokens, width] = negative.dims();
+    let mut encoder = setting.context_encoder(false);
+    encoder
+        .loss_gradient(negative.clone(), |features| {
+            features.powf_scalar(2.0).mean()
+        })
+        .expect("a gradient");
+    let step = encoder.multiplications().expect("counted on the CPU");
+
+    let square = width * width;
+    let (layers, joint) = (setting.layers, setting.encode(negative).dims()[2]);
+    let prompts = contexts * setting.suffixes.len();
+    let behind = contexts * setting.suffixes.iter().map(Vec::len).sum::<usize>();
+    // A block has 12 square matrices: query, key, value, output and twice 4 of the perceptron.
+    let whole_blocks = (contexts * (1 + tokens) + behind) * (layers - 1) * 12 * square;
+    // Of the last block all tokens give keys and values, and only [EOS] goes on.
+    let last_block = (contexts * (1 + tokens) + behind) * 2 * square + prompts * 10 * square;
+    let forward = whole_blocks + last_block + prompts * width * joint;
+    // Back to the input of the first block of the contexts alone.
+    let backward = forward - behind * 3 * square;
+    assert_eq!(step, forward + backward);
+
+    let positions = setting.tower.context_length();
+    let plain = 2 * prompts * (positions * layers * 12 * square + width * joint);
+    assert!(step * 10 < plain, "{step} multiplications of {plain}");
+}
+
 /// Features, losses and gradients of one fixture.
 fn check(name: &str, losses: &[&str], device: &Device, tolerance: f32) {
     let setting = Setting::new(name, device);
@@ -201,6 +234,7 @@ struct Setting {
     fixture: Fixture,
     device: Device,
     tower: TextTower,
+    layers: usize,
     logit_scale: f32,
     suffixes: Vec<Vec<u32>>,
     encoder: PromptEncoder,
@@ -238,6 +272,7 @@ impl Setting {
             fixture,
             device,
             tower,
+            layers: config.text.layers,
             logit_scale,
             suffixes,
             encoder,
