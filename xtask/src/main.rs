@@ -80,6 +80,12 @@ enum Bench {
         #[arg(long, default_value_t = 30)]
         runs: u32,
     },
+    /// A step of learning negative prompts, beside the reference's computation in PyTorch.
+    Prompts(bench::prompts::Arguments),
+    /// Time and memory of a step against classes, negatives, context, batch and images.
+    Scale(bench::scale::Arguments),
+    /// Scoring many images, beside the bare matrix product.
+    Score(bench::score::Arguments),
     /// What a person waits for: the first verdict, the pace, and the page's answer to a key while
     /// photos are read.
     Page {
@@ -110,6 +116,9 @@ fn main() -> Result<()> {
             } => bench::encode(&root, &std::path::absolute(photos)?, &python, rounds),
             Bench::Web { runs } => bench::web(&root, runs),
             Bench::Page { photos } => bench::visit(&root, photos),
+            Bench::Prompts(arguments) => bench::prompts::run(&root, arguments),
+            Bench::Scale(arguments) => bench::scale::run(&root, &arguments),
+            Bench::Score(arguments) => bench::score::run(&root, arguments),
         },
     }
 }

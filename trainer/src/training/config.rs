@@ -54,6 +54,14 @@ pub struct TrainingConfig {
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub batch: usize,
 
+    /// Let each step's softmax run over N classes only: those of its images and others drawn anew
+    /// at random. For very many classes, where a step costs as much as it has classes. Biased: the
+    /// classes left out do not compete, so that the loss of a step is too low, and a negative is
+    /// kept apart from fewer others; the bias falls as N nears the number of classes
+    #[arg(long, value_name = "N", conflicts_with = "class_specific")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_sample: Option<usize>,
+
     /// Highest learning rate of stage 1; it rises over the first steps and falls as a cosine
     #[arg(long, default_value_t = 0.02, value_name = "RATE")]
     pub positive_rate: f64,
@@ -111,6 +119,10 @@ impl TrainingConfig {
             ensure!(value >= least, "{option} {value}: give {least} or more");
             ensure!(value <= most, "{option} {value}: give {most} or less");
         }
+        ensure!(
+            self.class_sample != Some(0),
+            "--class-sample 0: give 1 or more"
+        );
         for (option, value) in [
             ("--positive-rate", self.positive_rate),
             ("--negative-rate", self.negative_rate),

@@ -9,13 +9,14 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
 use shared::clip::{ClipConfig, TextTower, Tokenizer, Weights, normalize};
-use shared::prompt::{PromptEncoder, template};
+use shared::prompt::{ContextEncoder, PromptEncoder, template};
 use shared::score::ClassFeatures;
 
 use super::batches::LabelledFeatures;
 use super::config::TrainingConfig;
 use super::experiment::Experiment;
 use super::learner::ContextLearner;
+use super::positive::unit;
 use super::{negative, positive, probe};
 use crate::model::{ModelDirectory, TEXT_FILE};
 use crate::output;
@@ -132,12 +133,13 @@ pub fn learn(
     let mut timed = |part: &str, since: Instant| {
         timings.insert(part.to_owned(), since.elapsed().as_secs_f64());
     };
-    let encoder = PromptEncoder::new(
+    let prompts = PromptEncoder::new(
         &tower,
         &tokenizer,
         &experiment.classes,
         config.context_tokens,
     );
+    let mut encoder = ContextEncoder::new(tower.clone(), prompts, config.class_specific);
     let images = LabelledFeatures::new(
         &experiment.learn.features,
         &experiment.learn.labels,
@@ -149,12 +151,12 @@ pub fn learn(
     let since = Instant::now();
     let mut stage = positive::learner(&tower, &tokenizer, classes, config);
     run_stage("stage 1", &mut stage, checkpoints, |learner| {
-        positive::advance(learner, &tower, &encoder, &images, logit_scale, config)
+        positive::advance(learner, &mut encoder, &images, logit_scale, config)
     })?;
     timed("stage 1: positive prompts", since);
     let positive_contexts = stage.contexts();
     let positive_losses = stage.losses().to_vec();
-    let positive = encode_frozen(&tower, &encoder, &positive_contexts, config);
+    let positive = unit(encoder.encode(positive_contexts.clone()));
     let positive = positive.squeeze_dim::<2>(0);
 
     let since = Instant::now();
@@ -163,16 +165,14 @@ pub fn learn(
 
     let since = Instant::now();
     let mut stage = negative::learner(&tower, &tokenizer, classes, config);
-    let spread = |contexts: &Tensor<4>| -> f32 {
-        let negative = encode_frozen(&tower, &encoder, contexts, config);
+    let spread = |negative: Tensor<3>| -> f32 {
         shared::prompt::loss::negative_negative_distance(negative).into_scalar()
     };
-    let spread_before = spread(&stage.contexts());
+    let spread_before = spread(unit(encoder.encode(stage.contexts())));
     run_stage("stage 2", &mut stage, checkpoints, |learner| {
         negative::advance(
             learner,
-            &tower,
-            &encoder,
+            &mut encoder,
             &images,
             &positive,
             logit_scale,
@@ -181,8 +181,8 @@ pub fn learn(
     })?;
     timed("stage 2: negative prompts", since);
     let negative_contexts = stage.contexts();
-    let negative = encode_frozen(&tower, &encoder, &negative_contexts, config);
-    let spread_after = spread(&negative_contexts);
+    let negative = unit(encoder.encode(negative_contexts.clone()));
+    let spread_after = spread(negative.clone());
 
     let zero_shot = zero_shot_features(&tower, &tokenizer, &experiment.classes, template::PHOTO);
     let classes = ClassFeatures {
@@ -260,17 +260,6 @@ fn run_stage(
         }
     }
     Ok(())
-}
-
-/// Unit text features `[contexts, k, d]` outside autodiff.
-pub fn encode_frozen(
-    tower: &TextTower,
-    encoder: &PromptEncoder,
-    contexts: &Tensor<4>,
-    config: &TrainingConfig,
-) -> Tensor<3> {
-    let contexts = Tensor::from_inner(contexts.clone());
-    positive::encode(tower, encoder, contexts, config.class_specific).inner()
 }
 
 fn check_lengths(tower: &TextTower, config: &TrainingConfig) -> Result<()> {
