@@ -73,7 +73,7 @@ fn shrink(root: &Path, file: &Path) -> Result<()> {
         command.arg(file).arg("-o").arg(&partial);
         if let Err(error) = run::show(&mut command) {
             println!(
-                "{error:#}: this wasm-opt does not know the code; the page stays as it is. A newer one: cargo install wasm-opt."
+                "{error:#}. The page works all the same, and stays twice as large. If this wasm-opt is too old for the code: cargo install wasm-opt."
             );
             return Ok(());
         }
