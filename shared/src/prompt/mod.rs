@@ -6,9 +6,11 @@
 
 pub mod context;
 pub mod encode;
+#[cfg(feature = "learn")]
 pub mod learn;
 pub mod loss;
 pub mod template;
 
 pub use encode::PromptEncoder;
+#[cfg(feature = "learn")]
 pub use learn::{ContextEncoder, LossGradient};

@@ -19,6 +19,7 @@ pub struct Matrix {
 
 impl Matrix {
     /// `weight`: `[inputs, outputs]`, row by row.
+    #[cfg(any(feature = "model", test))]
     pub fn new(weight: &[f32], inputs: usize, outputs: usize) -> Self {
         Self::from_fn(inputs, outputs, |input, output| {
             weight[input * outputs + output]
