@@ -58,7 +58,7 @@ impl Method for MaxLogit {
         similarities: &Similarities<'_>,
         settings: &MethodSettings,
     ) -> Result<Vec<f64>, ScoreError> {
-        probe_probabilities(self, similarities, settings)
+        probe_probabilities(self, Input::Probe, similarities, settings)
     }
 }
 
@@ -68,10 +68,7 @@ mod tests {
 
     #[test]
     fn is_the_largest_logit() {
-        let similarities = Similarities {
-            probe: &[2.0, -1.0, 3.5],
-            ..Default::default()
-        };
+        let similarities = Similarities::default().with(Input::Probe, &[2.0, -1.0, 3.5]);
         let settings = MaxLogit.default_settings(100.0);
         assert_eq!(MaxLogit.score(&similarities, &settings), Ok(3.5));
         assert_eq!(

@@ -46,9 +46,7 @@ impl Method for Msp {
         similarities: &Similarities<'_>,
         settings: &MethodSettings,
     ) -> Result<f64, ScoreError> {
-        settings.check()?;
-        let logits = similarities.require(self.name(), Input::Probe)?;
-        log_odds_of_max(self.name(), logits, 1.0 / f64::from(settings.temperature))
+        max_probability(self, Input::Probe, similarities, settings)
     }
 
     fn class_probabilities(
@@ -56,18 +54,31 @@ impl Method for Msp {
         similarities: &Similarities<'_>,
         settings: &MethodSettings,
     ) -> Result<Vec<f64>, ScoreError> {
-        probe_probabilities(self, similarities, settings)
+        probe_probabilities(self, Input::Probe, similarities, settings)
     }
+}
+
+/// The rule of MSP over one kind of logits.
+pub(super) fn max_probability(
+    method: &dyn Method,
+    logits: Input,
+    similarities: &Similarities<'_>,
+    settings: &MethodSettings,
+) -> Result<f64, ScoreError> {
+    settings.check()?;
+    let logits = similarities.require(method.name(), logits)?;
+    log_odds_of_max(method.name(), logits, 1.0 / f64::from(settings.temperature))
 }
 
 /// `softmax(logits)` of the linear probe; the temperature serves detection only.
 pub(super) fn probe_probabilities(
     method: &dyn Method,
+    logits: Input,
     similarities: &Similarities<'_>,
     settings: &MethodSettings,
 ) -> Result<Vec<f64>, ScoreError> {
     settings.check()?;
-    let logits = similarities.require(method.name(), Input::Probe)?;
+    let logits = similarities.require(method.name(), logits)?;
     Ok(softmax(logits, 1.0))
 }
 
@@ -77,10 +88,7 @@ mod tests {
 
     #[test]
     fn is_the_largest_probability_of_the_probe() {
-        let similarities = Similarities {
-            probe: &[2.0, -1.0, 0.5],
-            ..Default::default()
-        };
+        let similarities = Similarities::default().with(Input::Probe, &[2.0, -1.0, 0.5]);
         let settings = Msp.default_settings(100.0);
         let shown = Msp
             .scale()

@@ -22,6 +22,16 @@ pub(super) fn log_add_exp(a: f64, b: f64) -> f64 {
     log_sum_exp([a, b].into_iter())
 }
 
+/// `ln(1 / (1 + exp(−value)))`.
+pub(super) fn log_sigmoid(value: f64) -> f64 {
+    value.min(0.0) - (-value.abs()).exp().ln_1p()
+}
+
+/// The log-odds of the mean of probabilities that are given by their log-odds.
+pub(super) fn mean_log_odds(odds: impl Iterator<Item = f64> + Clone) -> f64 {
+    log_sum_exp(odds.clone().map(log_sigmoid)) - log_sum_exp(odds.map(|odds| log_sigmoid(-odds)))
+}
+
 /// The position of the largest value, the first of equals; 0 for no values.
 pub(super) fn argmax<T: Copy + PartialOrd>(values: &[T]) -> usize {
     let mut best = 0;
@@ -111,6 +121,18 @@ mod tests {
         assert!((log_sum_exp(values.into_iter()) - (-1000.0 + 2f64.ln())).abs() < 1e-12);
         assert_eq!(log_sum_exp(std::iter::empty()), f64::NEG_INFINITY);
         assert_eq!(log_add_exp(f64::NEG_INFINITY, 3.0), 3.0);
+    }
+
+    #[test]
+    fn the_mean_of_probabilities_neither_saturates_nor_drifts() {
+        let p = |odds: f64| 1.0 / (1.0 + (-odds).exp());
+        for odds in [[0.3, -2.0, 1.0], [4.0, 4.0, 4.0]] {
+            let mean = odds.iter().copied().map(p).sum::<f64>() / 3.0;
+            assert!((p(mean_log_odds(odds.into_iter())) - mean).abs() < 1e-12);
+        }
+        let sure = mean_log_odds([100.0, 101.0].into_iter());
+        assert!(sure > 100.0 && sure < 101.0);
+        assert!((log_sigmoid(-800.0) + 800.0).abs() < 1e-9);
     }
 
     #[test]

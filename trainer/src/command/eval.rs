@@ -77,7 +77,7 @@ pub fn run(arguments: EvalArguments) -> Result<()> {
     }
     name_labels(&mut id, &detector.manifest.classes)?;
     let started = Instant::now();
-    let methods: Vec<_> = detector.manifest.usable_methods().collect();
+    let methods = detector.methods();
     ensure!(
         !methods.is_empty(),
         "the bundle {} has no method that this program knows: export it again",

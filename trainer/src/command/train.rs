@@ -18,8 +18,9 @@ use crate::report::{
 };
 use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
-use crate::training::evaluate::{Evaluation, SetSimilarities, evaluate};
+use crate::training::evaluate::{Evaluation, evaluate, largest_similarities};
 use crate::training::experiment::{Experiment, ImageFolders, parse_named_folder};
+use crate::training::labels::{NegativeLabels, negative_labels};
 use crate::training::map::lay_out;
 use crate::training::run::{Checkpoints, Learned, checkpoint_folder, fingerprint, learn};
 use crate::training::selection::choose;
@@ -110,11 +111,22 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         fingerprint,
         arguments.resume,
     )?;
-    let learned = learn(&model, &experiment, config, &device.device, &checkpoints)?;
+    let mut learned = learn(&model, &experiment, config, &device.device, &checkpoints)?;
+    let labels = negative_labels(
+        &model,
+        &experiment.classes,
+        config.label_pool,
+        &device.device,
+    )?;
+    if let Some(labels) = &labels {
+        labels.add_to(&mut learned.classes);
+        learned
+            .timings
+            .insert("negative labels".to_owned(), labels.seconds);
+    }
 
     let since = Instant::now();
-    let similarities = SetSimilarities::of(&experiment, &learned.classes)?;
-    let evaluation = evaluate(&experiment, &learned.classes, &similarities, config.seed)?;
+    let evaluation = evaluate(&experiment, &learned.classes, labels.as_ref(), config.seed)?;
     let evaluation_seconds = since.elapsed().as_secs_f64();
     let since = Instant::now();
     let map = lay_out(&experiment, &learned, config.seed)?;
@@ -126,9 +138,10 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         &device,
         &experiment,
         &learned,
+        labels.as_ref(),
         &evaluation,
     )?;
-    let (id, ood) = similarities.largest()?;
+    let (id, ood) = largest_similarities(&experiment, &learned.classes)?;
     report.figures.similarities =
         similarity_figures(&[("in-distribution", &id), ("out-of-distribution", &ood)])?;
     let input = BundleInput {
@@ -137,7 +150,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         config,
         learned: &learned,
         evaluation: &evaluation,
-        similarities: &similarities,
+        similarities: (&id, &ood),
         map: &map,
         report: &report,
     };
@@ -175,6 +188,7 @@ fn report(
     device: &ChosenDevice,
     experiment: &Experiment,
     learned: &Learned,
+    labels: Option<&NegativeLabels>,
     evaluation: &Evaluation,
 ) -> Result<Report> {
     let config = &arguments.training;
@@ -207,6 +221,7 @@ fn report(
     .collect();
     let mut notes = experiment.notes.clone();
     notes.extend(notes_on(learned, evaluation));
+    notes.extend(labels.map(NegativeLabels::note));
     let title = match &arguments.data {
         Some(data) => format!("Negative prompts on {}", shown(data)),
         None => "Negative prompts on Caltech-101".into(),
@@ -226,7 +241,11 @@ fn report(
         config: serde_json::json!({
             "training": config,
             "precision": arguments.precision.to_string(),
-            "negprompt_candidates": evaluation.candidates,
+            "candidates": evaluation
+                .candidates
+                .iter()
+                .map(|(method, candidates)| (method.id(), candidates))
+                .collect::<BTreeMap<_, _>>(),
         }),
         data: experiment.data.clone(),
         device: device.name.clone(),
@@ -254,17 +273,24 @@ fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
             "Mean cosine between the negative prompts of a class: {before:.3} before stage 2, {after:.3} after{judgement}."
         ));
     }
-    if let Some(best) = choose(&evaluation.candidates) {
-        notes.push(format!(
-            "NegPrompt's temperature {} and weight of negatives {} were chosen among {} with ID classes left \
-             out of the class list as pseudo-OOD (AUROC {:.3}, FPR95 {:.3} there); no out-of-distribution \
-             set took part.",
-            best.settings.temperature,
-            best.settings.negative_weight,
-            evaluation.candidates.len(),
-            best.auroc,
-            best.fpr95
-        ));
+    for (method, candidates) in &evaluation.candidates {
+        if let Some(best) = choose(candidates) {
+            let (settings, name) = (best.settings, method.name());
+            let mined = settings.mined.map_or(String::new(), |mined| {
+                let (weight, temperature) = (mined.weight, mined.temperature);
+                format!(", weight {weight} and temperature {temperature:.3} of mined labels")
+            });
+            notes.push(format!(
+                "{name}: temperature {}, weight {} of negatives{mined} were chosen among {} with ID classes left \
+                 out of the class list as pseudo-OOD (AUROC {:.3}, FPR95 {:.3} there); no out-of-distribution \
+                 set took part.",
+                settings.temperature,
+                settings.negative_weight,
+                candidates.len(),
+                best.auroc,
+                best.fpr95
+            ));
+        }
     }
     if let Some(default) = evaluation.scored.first() {
         let threshold = default.threshold.unwrap_or(f64::NEG_INFINITY);

@@ -190,10 +190,7 @@ mod test_report {
                 ood,
                 threshold: 0.4,
                 kept: Some(0.951),
-                settings: MethodSettings {
-                    temperature: 1.0,
-                    negative_weight: 1.0,
-                },
+                settings: MethodSettings::at_temperature(1.0),
             }
         };
         Report {

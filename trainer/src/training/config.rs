@@ -83,6 +83,11 @@ pub struct TrainingConfig {
     #[arg(long, value_enum, default_value_t = NisLoss::Paper)]
     pub nis: NisLoss,
 
+    /// Most words of WordNet that negative labels are mined from, evenly thinned (the compact model
+    /// knows fewer); 0 leaves NegLabel, CSP, CLIPN and NegPrompt with mined labels out
+    #[arg(long, default_value_t = 8000, value_name = "N")]
+    pub label_pool: usize,
+
     /// Seed of every choice: shots, starts, batches; repeats bit for bit on the CPU backend
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,

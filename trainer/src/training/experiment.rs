@@ -18,17 +18,43 @@ use crate::report::DataReport;
 /// Calibration needs this many images, or the 95 % threshold means little.
 const FEWEST_CALIBRATION_IMAGES: usize = 100;
 
-/// Images as unit-length features `[images, d]`, row by row.
+/// Images as features `[images, d]`, row by row.
 #[derive(Clone, Debug, Default)]
 pub struct ImageSet {
     /// Name in tables.
     pub name: String,
-    /// `[images, d]`, unit rows.
+    /// `[images, d]`, as the image tower gives them: ReAct clips them before they are normalised.
     pub features: Vec<f32>,
     /// Class of each image; empty for an out-of-distribution set.
     pub labels: Vec<usize>,
     /// Number of images.
     pub images: usize,
+}
+
+impl ImageSet {
+    /// The class of each image, for measures that allow for unknown ones.
+    pub fn known_labels(&self) -> Vec<Option<usize>> {
+        self.labels.iter().map(|&label| Some(label)).collect()
+    }
+
+    /// At most `most` of the images, evenly taken.
+    pub fn thinned(&self, most: usize) -> Self {
+        if self.images <= most {
+            return self.clone();
+        }
+        let width = self.features.len() / self.images;
+        let taken: Vec<usize> = (0..most).map(|n| n * self.images / most).collect();
+        let row = |&image: &usize| &self.features[image * width..(image + 1) * width];
+        Self {
+            name: self.name.clone(),
+            features: taken.iter().flat_map(row).copied().collect(),
+            labels: taken
+                .iter()
+                .filter_map(|&image| self.labels.get(image).copied())
+                .collect(),
+            images: most,
+        }
+    }
 }
 
 /// Everything that a run looks at.
@@ -303,19 +329,9 @@ fn halves(cache: &FeatureCache, images: Vec<usize>) -> (ImageSet, ImageSet) {
 
 fn image_set(name: &str, cache: &FeatureCache, images: impl Iterator<Item = usize>) -> ImageSet {
     let images: Vec<usize> = images.collect();
-    let mut features = cache.gather(images.iter().copied());
-    for row in features.chunks_exact_mut(cache.width().max(1)) {
-        let norm = row
-            .iter()
-            .map(|value| value * value)
-            .sum::<f32>()
-            .sqrt()
-            .max(1e-12);
-        row.iter_mut().for_each(|value| *value /= norm);
-    }
     ImageSet {
         name: name.to_owned(),
-        features,
+        features: cache.gather(images.iter().copied()),
         labels: images
             .iter()
             .filter_map(|&image| cache.label(image))

@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod config;
 pub mod evaluate;
 pub mod experiment;
+pub mod labels;
 pub mod learner;
 pub mod map;
 pub mod negative;

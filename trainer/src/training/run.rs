@@ -23,6 +23,8 @@ use crate::progress::{Progress, say};
 
 /// Steps between two checkpoints of a stage.
 const CHECKPOINT_STEPS: usize = 25;
+/// Share of the entries of image features that ReAct leaves as they are, as in its paper.
+const CLIPPED_ABOVE: f64 = 0.9;
 /// Prompts that pass through the text tower together outside training.
 const PROMPT_BATCH: usize = 256;
 
@@ -195,6 +197,8 @@ pub fn learn(
         negative: values(negative)?,
         zero_shot: values(zero_shot)?,
         probe: Some(probe),
+        react_clip: Some(react_clip(&experiment.learn.features)),
+        ..ClassFeatures::default()
     };
     classes.check()?;
     Ok(Learned {
@@ -206,6 +210,16 @@ pub fn learn(
         negative_spread: (spread_before, spread_after),
         timings,
     })
+}
+
+/// Where ReAct clips: the 90th percentile of all entries of the features that were learned from.
+fn react_clip(features: &[f32]) -> f32 {
+    let mut entries = features.to_vec();
+    if entries.is_empty() {
+        return f32::MAX;
+    }
+    let place = (CLIPPED_ABOVE * (entries.len() - 1) as f64).round() as usize;
+    *entries.select_nth_unstable_by(place, f32::total_cmp).1
 }
 
 /// Unit text features `[names, d]` of hand-written prompts.
