@@ -261,6 +261,35 @@ impl ClassFeatures {
         }
     }
 
+    /// The prompts of some of the classes, by their positions; without what was made for all of them
+    /// together: mined labels and the probe.
+    pub fn of_classes(&self, places: &[usize]) -> Self {
+        let (width, classes) = (self.embed_dim, self.classes());
+        let rows = |values: &Vec<f32>| -> Vec<f32> {
+            values
+                .chunks_exact((classes * width).max(1))
+                .flat_map(|group| {
+                    places
+                        .iter()
+                        .filter_map(|&place| group.get(place * width..(place + 1) * width))
+                        .flatten()
+                })
+                .copied()
+                .collect()
+        };
+        Self {
+            embed_dim: width,
+            logit_scale: self.logit_scale,
+            positive: rows(&self.positive),
+            negative: rows(&self.negative),
+            zero_shot: rows(&self.zero_shot),
+            no: rows(&self.no),
+            named: rows(&self.named),
+            locoop: rows(&self.locoop),
+            ..Self::default()
+        }
+    }
+
     /// The text features that whole images are compared with, by the kind of similarity they give.
     fn prompts(&self) -> [(Input, &Vec<f32>); 8] {
         [
@@ -518,6 +547,18 @@ mod tests {
         }
         assert!(features.offers(&super::super::GlMcm, true));
         assert!(!ClassFeatures::default().offers(&super::super::Mcm, true));
+    }
+
+    #[test]
+    fn some_classes_keep_their_own_prompts() {
+        let features = example(8);
+        let some = features.of_classes(&[2, 0]);
+        assert_eq!((some.classes(), some.probe.is_none()), (2, true));
+        assert_eq!(some.positive[..8], features.positive[16..]);
+        // Two contexts, each of the chosen classes in the chosen order.
+        assert_eq!(some.negative[16..24], features.negative[40..48]);
+        assert!(some.mined.is_empty());
+        some.check().unwrap();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line. Doc comments here and in the commands' own files are the `--help` texts.
 
+pub mod bench;
 pub mod encode;
 pub mod eval;
 pub mod export;
@@ -29,6 +30,8 @@ pub struct CommandLine {
 enum Command {
     /// Learn negative prompts, measure them, write a report and a bundle (the default)
     Train(train::TrainArguments),
+    /// Measure every method on the same images over several seeds
+    Bench(bench::BenchArguments),
     /// Turn images into a file of features, for `train` or for Python
     Encode(encode::EncodeArguments),
     /// Turn a published checkpoint into a model directory
@@ -49,6 +52,7 @@ impl CommandLine {
         match self.command {
             None => train::run(self.train),
             Some(Command::Train(arguments)) => train::run(arguments),
+            Some(Command::Bench(arguments)) => bench::run(arguments),
             Some(Command::Encode(arguments)) => encode::run(arguments),
             Some(Command::Import(arguments)) => import::run(arguments),
             Some(Command::Lit(arguments)) => lit::run(arguments),

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use shared::bundle::Precision;
+use shared::bundle::{Map, Precision};
+use shared::score::Input;
 
 use crate::device::{ChosenDevice, DeviceChoice};
 use crate::embedded;
@@ -14,7 +15,7 @@ use crate::model::ModelDirectory;
 use crate::output::{self, FolderWriter, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{
-    Curve, LossFigure, ModelReport, Report, print_table, similarity_figures, write_html,
+    LossFigure, MapFigure, ModelReport, Report, print_table, similarity_figures, write_html,
 };
 use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
@@ -88,6 +89,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
                 ood: &arguments.ood,
                 cache: arguments.out.join("features"),
                 batch: 16,
+                patches: false,
             };
             Experiment::from_folders(&model, &device.device, &folders, config.shots, config.seed)?
         }
@@ -111,7 +113,14 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         fingerprint,
         arguments.resume,
     )?;
-    let mut learned = learn(&model, &experiment, config, &device.device, &checkpoints)?;
+    let mut learned = learn(
+        &model,
+        &experiment,
+        config,
+        &device.device,
+        &checkpoints,
+        &Input::ALL,
+    )?;
     let labels = negative_labels(
         &model,
         &experiment.classes,
@@ -144,6 +153,13 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
     let (id, ood) = largest_similarities(&experiment, &learned.classes)?;
     report.figures.similarities =
         similarity_figures(&[("in-distribution", &id), ("out-of-distribution", &ood)])?;
+    report.figures.map = Some(MapFigure {
+        map: Map {
+            title: "Images and prompts, neighbours near each other (t-SNE)".into(),
+            series: map.series.clone(),
+            points: map.points.clone(),
+        },
+    });
     let input = BundleInput {
         model: &model,
         experiment: &experiment,
@@ -193,32 +209,11 @@ fn report(
 ) -> Result<Report> {
     let config = &arguments.training;
     let mut figures = evaluation.measured.figures.clone();
-    figures.losses = [
-        (
-            "Stage 1: positive prompts",
-            "cross-entropy",
-            &learned.positive_losses,
-        ),
-        (
-            "Stage 2: negative prompts",
-            "total",
-            &learned.negative_losses,
-        ),
-    ]
-    .into_iter()
-    .map(|(stage, name, losses)| LossFigure {
-        stage: stage.into(),
-        unit: "step".into(),
-        curves: vec![
-            Curve {
-                name: name.into(),
-                x: (1..=losses.len()).map(|step| step as f64).collect(),
-                y: losses.iter().map(|&loss| f64::from(loss)).collect(),
-            }
-            .thinned(CURVE_POINTS),
-        ],
-    })
-    .collect();
+    figures.losses = learned
+        .losses()
+        .into_iter()
+        .map(|(stage, name, losses)| LossFigure::of_steps(stage, name, losses, CURVE_POINTS))
+        .collect();
     let mut notes = experiment.notes.clone();
     notes.extend(notes_on(learned, evaluation));
     notes.extend(labels.map(NegativeLabels::note));
@@ -309,7 +304,7 @@ fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
 }
 
 /// The command that started this run, as typed from the repository.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let arguments: Vec<String> = std::env::args()
         .skip(1)
         .map(|argument| {

@@ -20,6 +20,7 @@ pub struct FeatureCache {
     images: usize,
     features: Range<usize>,
     labels: Range<usize>,
+    files: Range<usize>,
     hashes: Option<Range<usize>>,
 }
 
@@ -102,6 +103,15 @@ impl FeatureCache {
         self.bytes.as_slice().get(at..at + HASH_BYTES)
     }
 
+    /// The names of the images' files, in order.
+    pub fn files(&self) -> Vec<&str> {
+        // Checked when the file was opened.
+        std::str::from_utf8(&self.bytes.as_slice()[self.files.clone()])
+            .unwrap_or_default()
+            .split('\n')
+            .collect()
+    }
+
     /// Writes the feature of one image into `feature`, [`FeatureCache::width`] numbers, not
     /// normalised.
     pub fn read_into(&self, image: usize, feature: &mut [f32]) {
@@ -145,6 +155,7 @@ impl FeatureCache {
                 images: parsed.images,
                 features: parsed.features,
                 labels: parsed.labels,
+                files: parsed.files,
                 hashes: parsed.hashes,
                 bytes,
             })
@@ -211,7 +222,7 @@ impl FeatureCache {
             "`labels` has the shape {:?} for {images} images",
             labels.shape
         );
-        let names = std::str::from_utf8(&bytes[files_at])
+        let names = std::str::from_utf8(&bytes[files_at.clone()])
             .context("the names of its images are no UTF-8")?;
         let named = names.split('\n').count();
         ensure!(named == images, "{named} names for {images} images");
@@ -253,6 +264,7 @@ impl FeatureCache {
             images,
             features: features_at,
             labels: labels_at,
+            files: files_at,
             hashes: hashes_at,
         })
     }
@@ -263,5 +275,6 @@ struct Parsed {
     images: usize,
     features: Range<usize>,
     labels: Range<usize>,
+    files: Range<usize>,
     hashes: Option<Range<usize>>,
 }

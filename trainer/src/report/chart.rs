@@ -2,7 +2,9 @@
 
 use shared::bundle::Histogram;
 
-use super::figures::{Curve, LossFigure, RocFigure, ScoreFigure, SimilarityFigure};
+use super::figures::{
+    Curve, LossFigure, MapFigure, ReliabilityFigure, RocFigure, ScoreFigure, SimilarityFigure,
+};
 use super::svg::{Chart, Labels, Range, escape, swatch};
 
 /// One method's scores on ID and OOD images, with the threshold.
@@ -55,6 +57,69 @@ pub fn roc(figure: &RocFigure, id: &str) -> String {
     let drawing = chart.finish(id, &title, &description);
     let names = figure.curves.iter().map(|curve| curve.name.as_str());
     figure_html(&figure.set, &drawing, &legend(names))
+}
+
+/// Accuracy by confidence of one method.
+pub fn reliability(figure: &ReliabilityFigure, id: &str) -> String {
+    let unit = Range {
+        start: 0.0,
+        end: 1.0,
+    };
+    let mut chart = Chart::new(
+        unit,
+        unit,
+        [Labels::PerCent; 2],
+        "confidence, %",
+        "right, %",
+    );
+    chart.diagonal();
+    chart.line(points(&figure.curve), 0);
+    for point in points(&figure.curve) {
+        chart.point(point, 0);
+    }
+    let spoken: Vec<String> = points(&figure.curve)
+        .zip(&figure.images)
+        .map(|((sure, right), images)| {
+            format!(
+                "{images} images at {:.0} %: {:.0} % right",
+                sure * 100.0,
+                right * 100.0
+            )
+        })
+        .collect();
+    let title = format!("{}: reliability", figure.method);
+    let drawing = chart.finish(id, &title, &format!("{}.", spoken.join("; ")));
+    figure_html(&figure.method, &drawing, "")
+}
+
+/// Images and prompts in two dimensions.
+pub fn map(figure: &MapFigure, id: &str) -> String {
+    let map = &figure.map;
+    let across = map.points.iter().map(|point| f64::from(point.x));
+    let up = map.points.iter().map(|point| f64::from(point.y));
+    let mut chart = Chart::new(
+        Range::of(across).padded(0.03),
+        Range::of(up).padded(0.03),
+        [Labels::None; 2],
+        "",
+        "",
+    );
+    for point in &map.points {
+        chart.point((f64::from(point.x), f64::from(point.y)), point.series);
+    }
+    let counts: Vec<String> = map
+        .series
+        .iter()
+        .enumerate()
+        .map(|(series, name)| {
+            let of = map.points.iter().filter(|point| point.series == series);
+            format!("{} {name}", of.count())
+        })
+        .collect();
+    let description = format!("A map of {}.", counts.join(", "));
+    let drawing = chart.finish(id, &map.title, &description);
+    let names = map.series.iter().map(String::as_str);
+    figure_html(&map.title, &drawing, &legend(names))
 }
 
 /// The losses of one training stage.

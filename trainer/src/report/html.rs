@@ -49,6 +49,18 @@ pub fn write_html(report: &Report) -> String {
         chart::similarity,
     ));
     page.push_str(&section(
+        "Reliability",
+        "How often the first choice is right by how sure it is. On the diagonal, probabilities mean what they say; below it, the method is too sure of itself.",
+        &figures.reliability,
+        chart::reliability,
+    ));
+    page.push_str(&section(
+        "Map",
+        "Images and prompts laid out so that neighbours in the joint space are neighbours here (t-SNE); distances between far groups mean little.",
+        figures.map.as_slice(),
+        chart::map,
+    ));
+    page.push_str(&section(
         "Training",
         "The losses of both stages.",
         &figures.losses,
@@ -347,8 +359,8 @@ mod tests {
         assert!(
             !page.contains("http://") && !page.contains("https://") && !page.contains("<script")
         );
-        assert_eq!(page.matches("role=\"img\"").count(), 4);
-        assert_eq!(page.matches("<desc").count(), 4);
+        assert_eq!(page.matches("role=\"img\"").count(), 6);
+        assert_eq!(page.matches("<desc").count(), 6);
         for tag in [
             "section", "table", "figure", "div", "ul", "dl", "svg", "tr", "td", "th",
         ] {

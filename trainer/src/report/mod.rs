@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::score::MethodSettings;
 
-pub use figures::{Curve, Figures, LossFigure};
+pub use figures::{
+    Figures, LossFigure, MapFigure, ReliabilityFigure, RocFigure, ScoreFigure, SimilarityFigure,
+    reliability,
+};
 pub use html::write_html;
 pub use json::to_json;
 pub use measure::{MeasuredMethods, ScoredMethod, measure};
@@ -90,6 +93,9 @@ pub struct MethodReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<f64>,
     pub settings: MethodSettings,
+    /// Seconds to learn what the method needs and to score every image, as if it were alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
 }
 
 /// How one method separates the ID images from one OOD set.
@@ -149,7 +155,13 @@ impl Report {
 }
 
 #[cfg(test)]
+pub use test_report::report as example;
+
+#[cfg(test)]
 mod test_report {
+    use shared::bundle::{Map, MapPoint};
+
+    use super::figures::Curve;
     use super::*;
 
     /// Two methods on three sets, with every figure.
@@ -191,6 +203,7 @@ mod test_report {
                 threshold: 0.4,
                 kept: Some(0.951),
                 settings: MethodSettings::at_temperature(1.0),
+                seconds: (name == "NegPrompt").then_some(31.0),
             }
         };
         Report {
@@ -238,7 +251,36 @@ mod test_report {
                         y: vec![3.0, 2.5, 2.4],
                     }],
                 }],
-                similarities: vec![figures::SimilarityFigure { histogram }],
+                similarities: vec![SimilarityFigure { histogram }],
+                reliability: vec![ReliabilityFigure {
+                    method: "NegPrompt".into(),
+                    curve: Curve {
+                        name: "NegPrompt".into(),
+                        x: vec![0.2, 0.9],
+                        y: vec![0.3, 0.8],
+                    },
+                    images: vec![3, 20],
+                }],
+                map: Some(MapFigure {
+                    map: Map {
+                        title: "Map <of> images".into(),
+                        series: vec!["images".into(), "prompts".into()],
+                        points: vec![
+                            MapPoint {
+                                x: 0.5,
+                                y: -1.0,
+                                series: 0,
+                                label: None,
+                            },
+                            MapPoint {
+                                x: 1.5,
+                                y: 1.0,
+                                series: 1,
+                                label: Some("cat & dog".into()),
+                            },
+                        ],
+                    },
+                }),
             },
         }
     }

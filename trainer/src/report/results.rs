@@ -46,6 +46,13 @@ pub fn results(report: &Report) -> String {
         }
         groups.push((name.clone(), 2));
     }
+    if report.methods.iter().any(|method| method.seconds.is_some()) {
+        let seconds = column("Seconds", &report.methods, false, |m| {
+            Some(m.seconds? / 100.0)
+        });
+        columns.push(seconds);
+        groups.push((String::new(), 1));
+    }
     page.push_str(&table(
         "Detection and accuracy, in per cent",
         &groups,

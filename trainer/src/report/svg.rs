@@ -163,6 +163,19 @@ impl Chart {
         );
     }
 
+    /// A dot in the colour of series `series`.
+    pub fn point(&mut self, (x, y): (f64, f64), series: usize) {
+        if x.is_finite() && y.is_finite() {
+            let _ = write!(
+                self.body,
+                "<circle class=\"dot c{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2\"/>",
+                series % DASHES.len(),
+                self.across(x),
+                self.up(y)
+            );
+        }
+    }
+
     /// A histogram as steps: `edges` has one number more than `heights`. The first series is
     /// filled.
     pub fn steps(&mut self, edges: &[f64], heights: &[f64], series: usize) {

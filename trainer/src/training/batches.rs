@@ -32,7 +32,7 @@ impl LabelledFeatures {
     /// that the seed shuffles anew for each, so that a step's batch depends on nothing but the
     /// seed and its number.
     pub fn batch(&self, step: usize, size: usize, seed: u64) -> (Tensor<2>, Tensor<1, Int>) {
-        let indices = batch_indices(self.len(), step, size, seed);
+        let indices = self.batch_indices(step, size, seed);
         let labels: Vec<i32> = indices
             .iter()
             .map(|&index| self.labels[index] as i32)
@@ -47,6 +47,11 @@ impl LabelledFeatures {
             self.features.clone().select(0, tensor(rows)),
             tensor(labels),
         )
+    }
+
+    /// The images of [`Self::batch`], as positions.
+    pub fn batch_indices(&self, step: usize, size: usize, seed: u64) -> Vec<usize> {
+        batch_indices(self.len(), step, size, seed)
     }
 
     /// Up to `size` unit features `[size, d]`, each the direction of the mean of two images of

@@ -61,16 +61,16 @@ pub fn files(input: &BundleInput, precision: Precision) -> Result<Vec<(String, V
     let known_answers = known_answers(input, &image)?;
     let mut features = class_feature_tensors(&input.learned.classes)?;
     features.insert(tensor_name::MAP_FEATURES.into(), input.map.features.clone());
-    let contexts = Tensors::from([
-        (
-            tensor_name::POSITIVE_CONTEXT.to_owned(),
-            context(&input.learned.positive_contexts, true)?,
-        ),
-        (
+    let mut contexts = Tensors::from([(
+        tensor_name::POSITIVE_CONTEXT.to_owned(),
+        context(&input.learned.positive_contexts, true)?,
+    )]);
+    if let Some(negative) = &input.learned.negative_contexts {
+        contexts.insert(
             tensor_name::NEGATIVE_CONTEXT.to_owned(),
-            context(&input.learned.negative_contexts, false)?,
-        ),
-    ]);
+            context(negative, false)?,
+        );
+    }
     let group = |role, precision, tensors| TensorGroup {
         role,
         precision,

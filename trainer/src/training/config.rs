@@ -12,6 +12,8 @@ pub enum NisLoss {
     Paper,
     /// The released code's: a multi-label soft margin, with its own signs for NPD and NND
     Released,
+    /// None: NPD and NND alone, for ablations
+    Off,
 }
 
 /// How prompts are learned.

@@ -1,13 +1,11 @@
 //! Every method on the same held-out images.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use rayon::prelude::*;
 use shared::metric::threshold_at_tpr;
 use shared::score::{
-    ClassFeatures, Input, Method, MethodSettings, MinedSettings, Prediction, methods, predict_all,
-    score_all,
+    ClassFeatures, ImageFeatures, Input, Method, MethodSettings, MinedSettings, Prediction,
+    ScoreError, SimilarityRows, methods, predict_all, score_all,
 };
 
 use super::experiment::{Experiment, ImageSet};
@@ -48,7 +46,7 @@ pub struct Evaluation {
     pub candidates: Vec<(&'static dyn Method, Vec<Candidate>)>,
 }
 
-/// One method's scores of everything, and what they cost.
+/// One method's scores of everything.
 pub struct MethodScores {
     /// Scores and predictions of the images to measure on.
     pub scored: ScoredMethod,
@@ -56,9 +54,6 @@ pub struct MethodScores {
     pub calibration: Vec<f64>,
     /// The settings that were tried.
     pub candidates: Vec<Candidate>,
-    /// Seconds to choose settings and to score.
-    #[expect(dead_code)]
-    pub seconds: f64,
 }
 
 /// Measures every method that the class features offer; those with settings of their own first
@@ -71,8 +66,9 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let (mut scored, mut calibration, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
     for &method in methods() {
-        if classes.offers(method, false) {
-            let scores = score_method(method, experiment, classes, labels, seed)?;
+        if classes.offers(method, experiment.has_patches()) {
+            let tried = choose_settings(method, experiment, classes, labels, seed)?;
+            let scores = score_with(method, tried, experiment, classes)?;
             scored.push(scores.scored);
             calibration.push(scores.calibration);
             if !scores.candidates.is_empty() {
@@ -88,37 +84,35 @@ pub fn evaluate(
     })
 }
 
-/// Chooses a method's settings, then scores the images of every set with it.
-pub fn score_method(
+/// Scores the images of every set with the best of the settings that were tried, or with those of the
+/// method's paper where none were.
+pub fn score_with(
     method: &'static dyn Method,
+    candidates: Vec<Candidate>,
     experiment: &Experiment,
     classes: &ClassFeatures,
-    labels: Option<&NegativeLabels>,
-    seed: u64,
 ) -> Result<MethodScores> {
-    let since = Instant::now();
-    let candidates = candidates(method, experiment, classes, labels, seed)?;
     let settings = selection::choose(&candidates).map_or_else(
         || method.default_settings(classes.logit_scale),
         |best| best.settings,
     );
     let classes = classes.only(method.needs());
-    let calibration = score_set(method, &settings, &classes, &experiment.calibration)?;
+    let scorer = Scorer {
+        method,
+        settings: &settings,
+        classes: &classes,
+    };
+    let calibration = scorer.scores(&experiment.calibration)?;
     let ood = experiment
         .ood
         .iter()
-        .map(|set| {
-            Ok((
-                set.name.clone(),
-                score_set(method, &settings, &classes, set)?,
-            ))
-        })
+        .map(|set| Ok((set.name.clone(), scorer.scores(set)?)))
         .collect::<Result<_>>()?;
     let scored = ScoredMethod {
         method,
         settings,
-        id: score_set(method, &settings, &classes, &experiment.test)?,
-        id_predictions: predict_set(method, &settings, &classes, &experiment.test)?,
+        id: scorer.scores(&experiment.test)?,
+        id_predictions: scorer.predictions(&experiment.test)?,
         ood,
         threshold: Some(threshold_at_tpr(&calibration, KEPT)?),
     };
@@ -126,7 +120,6 @@ pub fn score_method(
         scored,
         calibration,
         candidates,
-        seconds: since.elapsed().as_secs_f64(),
     })
 }
 
@@ -152,42 +145,57 @@ fn extend(into: &mut PromptSimilarities, classes: &ClassFeatures, set: &ImageSet
     Ok(())
 }
 
-fn score_set(
-    method: &dyn Method,
-    settings: &MethodSettings,
-    classes: &ClassFeatures,
-    set: &ImageSet,
-) -> Result<Vec<f64>> {
-    let parts = set
-        .features
-        .par_chunks(TOGETHER * classes.embed_dim.max(1))
-        .map(|features| {
-            let compared = classes.similarities_all(features)?;
-            Ok(score_all(method, &compared.rows(), settings)?)
-        })
-        .collect::<Result<Vec<Vec<f64>>>>()?;
-    Ok(parts.concat())
+/// A method with its settings and the part of the class features that it needs.
+struct Scorer<'a> {
+    method: &'static dyn Method,
+    settings: &'a MethodSettings,
+    classes: &'a ClassFeatures,
 }
 
-fn predict_set(
-    method: &dyn Method,
-    settings: &MethodSettings,
-    classes: &ClassFeatures,
-    set: &ImageSet,
-) -> Result<Vec<Prediction>> {
-    let parts = set
-        .features
-        .par_chunks(TOGETHER * classes.embed_dim.max(1))
-        .map(|features| {
-            let compared = classes.similarities_all(features)?;
-            Ok(predict_all(method, &compared.rows(), settings)?)
-        })
-        .collect::<Result<Vec<Vec<Prediction>>>>()?;
-    Ok(parts.concat())
+impl Scorer<'_> {
+    fn scores(&self, set: &ImageSet) -> Result<Vec<f64>> {
+        self.each(set, |rows| score_all(self.method, rows, self.settings))
+    }
+
+    fn predictions(&self, set: &ImageSet) -> Result<Vec<Prediction>> {
+        self.each(set, |rows| predict_all(self.method, rows, self.settings))
+    }
+
+    /// What `of` makes of every image of a set, in order, with the memory of a few hundred images.
+    fn each<T: Send>(
+        &self,
+        set: &ImageSet,
+        of: impl Fn(&SimilarityRows) -> Result<Vec<T>, ScoreError> + Sync,
+    ) -> Result<Vec<T>> {
+        let takes_patches = self.method.needs().iter().any(|need| need.takes_patches());
+        let width = self.classes.embed_dim.max(1);
+        let parts = set
+            .features
+            .par_chunks(TOGETHER * width)
+            .enumerate()
+            .map(|(part, features)| {
+                let first = part * TOGETHER;
+                let places: Vec<usize> = (first..first + features.len() / width).collect();
+                let patches = match &set.patches {
+                    Some(patches) if takes_patches => patches.gather(&places),
+                    _ => Vec::new(),
+                };
+                let compared = self.classes.compare(&ImageFeatures {
+                    global: features,
+                    patches: &patches,
+                    moved: &[],
+                })?;
+                Ok(of(&compared.rows())?)
+            })
+            .collect::<Result<Vec<Vec<T>>>>()?;
+        Ok(parts.into_iter().flatten().collect())
+    }
 }
 
 /// The settings that a method chooses from, measured; none for one that has its paper's.
-fn candidates(
+///
+/// `experiment` and `classes` are those of the classes that were learned from.
+pub fn choose_settings(
     method: &'static dyn Method,
     experiment: &Experiment,
     classes: &ClassFeatures,

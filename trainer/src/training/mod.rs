@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod labels;
 pub mod learner;
+pub mod locoop;
 pub mod map;
 pub mod negative;
 pub mod positive;

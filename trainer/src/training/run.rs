@@ -10,13 +10,13 @@ use burn::tensor::{Device, Tensor};
 use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
 use shared::clip::{ClipConfig, TextTower, Tokenizer, Weights, normalize};
 use shared::prompt::{PromptEncoder, template};
-use shared::score::ClassFeatures;
+use shared::score::{ClassFeatures, Input};
 
 use super::batches::LabelledFeatures;
 use super::config::TrainingConfig;
 use super::experiment::Experiment;
 use super::learner::ContextLearner;
-use super::{negative, positive, probe};
+use super::{locoop, negative, positive, probe};
 use crate::model::{ModelDirectory, TEXT_FILE};
 use crate::output;
 use crate::progress::{Progress, say};
@@ -34,17 +34,39 @@ pub struct Learned {
     pub classes: ClassFeatures,
     /// `[1, k or 1, M, width]`.
     pub positive_contexts: Tensor<4>,
-    /// `[p, k or 1, M, width]`.
-    pub negative_contexts: Tensor<4>,
+    /// `[p, k or 1, M, width]`; none where no method needs them.
+    pub negative_contexts: Option<Tensor<4>>,
+    /// `[1, k or 1, M, width]`; none where no method needs them or there are no patches.
+    pub locoop_contexts: Option<Tensor<4>>,
     /// Loss of every step of stage 1.
     pub positive_losses: Vec<f32>,
     /// Loss of every step of stage 2.
     pub negative_losses: Vec<f32>,
+    /// Loss of every step of LoCoOp.
+    pub locoop_losses: Vec<f32>,
     /// Mean cosine between the negatives of a class, before and after stage 2: near 1 they have
     /// collapsed onto each other.
     pub negative_spread: (f32, f32),
     /// Seconds by part.
     pub timings: BTreeMap<String, f64>,
+}
+
+impl Learned {
+    /// The losses of each stage that ran: its name, what the loss is, and its values.
+    pub fn losses(&self) -> Vec<(&'static str, &'static str, &[f32])> {
+        [
+            (
+                "Stage 1: positive prompts",
+                "cross-entropy",
+                &self.positive_losses[..],
+            ),
+            ("Stage 2: negative prompts", "total", &self.negative_losses),
+            ("LoCoOp", "total", &self.locoop_losses),
+        ]
+        .into_iter()
+        .filter(|(_, _, losses)| !losses.is_empty())
+        .collect()
+    }
 }
 
 /// Where a run keeps its unfinished stages.
@@ -121,13 +143,15 @@ pub fn frozen_text_tower(model: &ModelDirectory, device: &Device) -> Result<Text
     Ok(TextTower::load(&weights, &model.config.text, model.config.embed_dim)?.no_grad())
 }
 
-/// Learns positive contexts, the probe and negative contexts.
+/// Learns what the kinds of similarities in `needed` take: positive contexts always, negative ones,
+/// LoCoOp's and the probe where they are asked for.
 pub fn learn(
     model: &ModelDirectory,
     experiment: &Experiment,
     config: &TrainingConfig,
     device: &Device,
     checkpoints: &Checkpoints,
+    needed: &[Input],
 ) -> Result<Learned> {
     let autodiff = device.clone().autodiff();
     let tower = frozen_text_tower(model, &autodiff)?;
@@ -162,53 +186,129 @@ pub fn learn(
     let positive = encode_frozen(&tower, &encoder, &positive_contexts, config);
     let positive = positive.squeeze_dim::<2>(0);
 
-    let since = Instant::now();
-    let probe = probe::train(&images, classes, &autodiff)?;
-    timed("linear probe", since);
+    let (mut locoop_contexts, mut locoop_losses) = (None, Vec::new());
+    if needed.contains(&Input::LoCoOp) && experiment.has_patches() {
+        let since = Instant::now();
+        let mut stage = positive::learner(&tower, &tokenizer, classes, config);
+        run_stage("LoCoOp", &mut stage, checkpoints, |learner| {
+            locoop::advance(
+                learner,
+                &tower,
+                &encoder,
+                &images,
+                &experiment.learn,
+                logit_scale,
+                config,
+            )
+        })?;
+        timed("LoCoOp", since);
+        locoop_contexts = Some(stage.contexts());
+        locoop_losses = stage.losses().to_vec();
+    }
 
-    let since = Instant::now();
-    let mut stage = negative::learner(&tower, &tokenizer, classes, config);
-    let spread = |contexts: &Tensor<4>| -> f32 {
-        let negative = encode_frozen(&tower, &encoder, contexts, config);
-        shared::prompt::loss::negative_negative_distance(negative).into_scalar()
-    };
-    let spread_before = spread(&stage.contexts());
-    run_stage("stage 2", &mut stage, checkpoints, |learner| {
-        negative::advance(
-            learner,
-            &tower,
-            &encoder,
-            &images,
-            &positive,
-            logit_scale,
-            config,
-        )
-    })?;
-    timed("stage 2: negative prompts", since);
-    let negative_contexts = stage.contexts();
-    let negative = encode_frozen(&tower, &encoder, &negative_contexts, config);
-    let spread_after = spread(&negative_contexts);
+    let mut probe_of_images = None;
+    if needed.contains(&Input::Probe) {
+        let since = Instant::now();
+        probe_of_images = Some(probe::train(&images, classes, &autodiff)?);
+        timed("linear probe", since);
+    }
 
-    let zero_shot = zero_shot_features(&tower, &tokenizer, &experiment.classes, template::PHOTO);
-    let classes = ClassFeatures {
-        embed_dim: model.config.embed_dim,
-        logit_scale,
-        positive: values(positive)?,
-        negative: values(negative)?,
-        zero_shot: values(zero_shot)?,
-        probe: Some(probe),
-        react_clip: Some(react_clip(&experiment.learn.features)),
-        ..ClassFeatures::default()
-    };
-    classes.check()?;
-    Ok(Learned {
-        classes,
+    let (mut negative_contexts, mut negative_losses) = (None, Vec::new());
+    let mut negative_spread = (0.0, 0.0);
+    if needed.contains(&Input::Negative) {
+        let since = Instant::now();
+        let mut stage = negative::learner(&tower, &tokenizer, classes, config);
+        let spread = |contexts: &Tensor<4>| -> f32 {
+            let negative = encode_frozen(&tower, &encoder, contexts, config);
+            shared::prompt::loss::negative_negative_distance(negative).into_scalar()
+        };
+        let spread_before = spread(&stage.contexts());
+        run_stage("stage 2", &mut stage, checkpoints, |learner| {
+            negative::advance(
+                learner,
+                &tower,
+                &encoder,
+                &images,
+                &positive,
+                logit_scale,
+                config,
+            )
+        })?;
+        timed("stage 2: negative prompts", since);
+        negative_spread = (spread_before, spread(&stage.contexts()));
+        negative_contexts = Some(stage.contexts());
+        negative_losses = stage.losses().to_vec();
+    }
+
+    let mut learned = Learned {
+        classes: ClassFeatures::default(),
         positive_contexts,
         negative_contexts,
+        locoop_contexts,
         positive_losses,
-        negative_losses: stage.losses().to_vec(),
-        negative_spread: (spread_before, spread_after),
+        negative_losses,
+        locoop_losses,
+        negative_spread,
         timings,
+    };
+    learned.classes = ClassFeatures {
+        react_clip: Some(react_clip(&experiment.learn.features)),
+        probe: probe_of_images,
+        ..prompt_features(
+            model,
+            &tower,
+            &tokenizer,
+            &experiment.classes,
+            config,
+            &learned,
+        )?
+    };
+    learned.classes.check()?;
+    Ok(learned)
+}
+
+/// Puts the learned contexts before other class names (the open-vocabulary protocol). What knows
+/// only the classes that were learned from, the probe, is left out.
+pub fn for_other_names(
+    model: &ModelDirectory,
+    names: &[String],
+    config: &TrainingConfig,
+    device: &Device,
+    learned: &mut Learned,
+) -> Result<()> {
+    if config.class_specific {
+        bail!("--class-specific: contexts of single classes cannot be put before other names");
+    }
+    let tower = frozen_text_tower(model, &device.clone().autodiff())?;
+    let tokenizer = model.tokenizer()?;
+    learned.classes = prompt_features(model, &tower, &tokenizer, names, config, learned)?;
+    learned.classes.check()?;
+    Ok(())
+}
+
+/// The features of class names behind learned contexts and in hand-written prompts.
+fn prompt_features(
+    model: &ModelDirectory,
+    tower: &TextTower,
+    tokenizer: &Tokenizer,
+    names: &[String],
+    config: &TrainingConfig,
+    learned: &Learned,
+) -> Result<ClassFeatures> {
+    let encoder = PromptEncoder::new(tower, tokenizer, names, config.context_tokens);
+    let behind = |contexts: &Tensor<4>| values(encode_frozen(tower, &encoder, contexts, config));
+    let optional = |contexts: &Option<Tensor<4>>| match contexts {
+        Some(contexts) => behind(contexts),
+        None => Ok(Vec::new()),
+    };
+    Ok(ClassFeatures {
+        embed_dim: model.config.embed_dim,
+        logit_scale: model.config.logit_scale,
+        positive: behind(&learned.positive_contexts)?,
+        negative: optional(&learned.negative_contexts)?,
+        locoop: optional(&learned.locoop_contexts)?,
+        zero_shot: values(zero_shot_features(tower, tokenizer, names, template::PHOTO))?,
+        ..ClassFeatures::default()
     })
 }
 
