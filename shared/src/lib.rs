@@ -5,6 +5,10 @@
 //! Data takes one path through it: bytes → decoded RGB → preprocessed tensor →
 //! image feature → scores → verdict.
 //!
+//! The feature `model` (on by default) adds what turns photos and names into features: decoding,
+//! tokenizer, towers, prompts and Burn. Without it stay formats, scores and metrics, for a program
+//! that holds no model.
+//!
 //! Notation follows *Learning Transferable Negative Prompts for
 //! Out-of-Distribution Detection* (CVPR 2024): `k` classes, `p` negative prompts
 //! a class, `M` context tokens, `d` joint embedding width.
@@ -12,5 +16,6 @@
 pub mod bundle;
 pub mod clip;
 pub mod metric;
+#[cfg(feature = "model")]
 pub mod prompt;
 pub mod score;

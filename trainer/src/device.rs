@@ -1,5 +1,7 @@
 //! Where the tensors live: a real GPU through wgpu, or the CPU.
 
+use std::path::Path;
+
 use anyhow::{Result, anyhow};
 use burn::tensor::wgpu::{WgpuBackend, WgpuInitError, WgpuSetup};
 use burn::tensor::{Device, DeviceKind};
@@ -56,7 +58,8 @@ impl DeviceChoice {
     fn choose(self) -> Result<ChosenDevice> {
         match self {
             Self::Cpu => Ok(cpu()),
-            Self::Auto => Ok(gpu().unwrap_or_else(|_| cpu())),
+            Self::Auto if may_have_gpu() => Ok(gpu().unwrap_or_else(|_| cpu())),
+            Self::Auto => Ok(cpu()),
             Self::Wgpu => gpu().or_else(|reason| {
                 software_adapter().ok_or_else(|| {
                     anyhow!(
@@ -78,6 +81,22 @@ fn cpu() -> ChosenDevice {
         ),
         kind: ChosenKind::Cpu,
     }
+}
+
+/// Device files of the graphics drivers on Linux: kernel drivers in general, NVIDIA's, and those of
+/// WSL, Adreno and Mali.
+const DEVICE_FILES: [&str; 5] = [
+    "/dev/dri",
+    "/dev/nvidiactl",
+    "/dev/dxg",
+    "/dev/kgsl-3d0",
+    "/dev/mali0",
+];
+
+/// Whether it is worth asking for a GPU. On a Linux server without one, Mesa's drivers take a second
+/// to say so and print a page of complaints about the missing screen.
+fn may_have_gpu() -> bool {
+    !cfg!(target_os = "linux") || DEVICE_FILES.iter().any(|file| Path::new(file).exists())
 }
 
 /// The first adapter that calls itself a GPU and is none of the known software ones. The kinds

@@ -12,7 +12,7 @@ pub type PhotoId = u32;
 
 /// From the page to the worker.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "order", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Load a bundle on a device. Attached with [`BundleSource::Files`]: the files.
     Open {
@@ -40,7 +40,7 @@ pub enum Order {
 
 /// Where a bundle comes from.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "from", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum BundleSource {
     /// Beside the page.
     Page,
@@ -82,7 +82,7 @@ impl DeviceChoice {
 
 /// From the worker to the page.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "report", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Report {
     /// The worker runs and takes orders.
     Started,
@@ -132,9 +132,9 @@ pub enum Report {
         /// Why, and the way out.
         message: String,
     },
-    /// The GPU went away. The worker is of no more use.
+    /// The GPU went away or gives no more results. The worker is of no more use.
     DeviceLost {
-        /// What the browser said.
+        /// What the browser or the GPU's driver said.
         message: String,
     },
 }
@@ -288,7 +288,7 @@ mod tests {
         };
         let json = serde_json::to_string(&order).unwrap();
         assert!(
-            json.starts_with(r#"{"order":"open","source":{"from":"files""#),
+            json.starts_with(r#"{"open":{"source":{"files":{"names""#),
             "{json}"
         );
         assert_eq!(serde_json::from_str::<Order>(&json).unwrap(), order);

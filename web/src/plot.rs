@@ -33,9 +33,12 @@ pub struct MapPhoto {
     pub chosen: bool,
 }
 
-const WIDTH: f64 = 560.0;
-const ROW: f64 = 62.0;
-const TOP: f64 = 30.0;
+const WIDTH: f64 = 400.0;
+/// A line for the name, and the distribution below it.
+const ROW: f64 = 64.0;
+const NAME: f64 = 20.0;
+/// Two lines for the names of marks.
+const TOP: f64 = 34.0;
 const MAP_HEIGHT: f64 = 440.0;
 const MAP_WIDTH: f64 = 900.0;
 
@@ -55,13 +58,15 @@ pub fn histogram(histogram: &Histogram, marks: &[Mark]) -> String {
     let span = if high > low { high - low } else { 1.0 };
     let x = |value: f64| (value - low) / span * (WIDTH - 20.0) + 10.0;
     let rows = histogram.series.len() as f64;
-    let (bottom, height) = (TOP + rows * ROW, TOP + rows * ROW + 36.0);
+    let named_above = marks.iter().any(|mark| mark.rows.is_empty());
+    let top = if named_above { TOP } else { 4.0 };
+    let (bottom, height) = (top + rows * ROW, top + rows * ROW + 36.0);
     let mut svg = opening(WIDTH, height, &histogram.title);
     for tick in ticks(low, high) {
         let at = x(tick);
         let _ = write!(
             svg,
-            r#"<path class="grid" d="M{at:.1} {TOP}V{bottom}"/><text x="{at:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+            r#"<path class="grid" d="M{at:.1} {top}V{bottom}"/><text x="{at:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
             bottom + 16.0,
             number(tick, span)
         );
@@ -73,14 +78,14 @@ pub fn histogram(histogram: &Histogram, marks: &[Mark]) -> String {
         escaped(&histogram.axis)
     );
     for (index, series) in histogram.series.iter().enumerate() {
-        let floor = TOP + (index as f64 + 1.0) * ROW;
+        let floor = top + (index as f64 + 1.0) * ROW;
         let peak = series.counts.iter().copied().max().unwrap_or(0).max(1) as f64;
         let mut outline = format!("M{:.1} {floor}", x(first));
         for (bin, count) in series.counts.iter().enumerate() {
             let Some(&right) = histogram.edges.get(bin + 1) else {
                 break;
             };
-            let level = floor - (*count as f64 / peak) * (ROW - 14.0);
+            let level = floor - (*count as f64 / peak) * (ROW - NAME - 4.0);
             let _ = write!(outline, "V{level:.1}H{:.1}", x(right));
         }
         let tone = tone(&series.name, index);
@@ -88,18 +93,18 @@ pub fn histogram(histogram: &Histogram, marks: &[Mark]) -> String {
             svg,
             r#"<path class="area tone-{tone}" d="{outline}V{floor}Z"/><path class="axis" d="M10 {floor}H{:.1}"/><text class="strong" x="12" y="{:.1}">{}</text>"#,
             WIDTH - 10.0,
-            floor - ROW + 18.0,
+            floor - ROW + NAME - 5.0,
             escaped(&series.name)
         );
     }
     for mark in marks.iter().filter(|mark| mark.value.is_finite()) {
-        draw_mark(&mut svg, mark, histogram, x(mark.value), bottom);
+        draw_mark(&mut svg, mark, histogram, x(mark.value), top);
     }
     svg.push_str("</svg>");
     svg
 }
 
-fn draw_mark(svg: &mut String, mark: &Mark, histogram: &Histogram, at: f64, bottom: f64) {
+fn draw_mark(svg: &mut String, mark: &Mark, histogram: &Histogram, at: f64, top: f64) {
     let class = if mark.dashed { "mark dashed" } else { "mark" };
     let matches = |name: &str| mark.rows.is_empty() || name.to_lowercase().contains(mark.rows);
     let everywhere =
@@ -107,7 +112,7 @@ fn draw_mark(svg: &mut String, mark: &Mark, histogram: &Histogram, at: f64, bott
     let mut first = None;
     for (index, series) in histogram.series.iter().enumerate() {
         if everywhere || matches(&series.name) {
-            let ceiling = TOP + index as f64 * ROW;
+            let ceiling = top + index as f64 * ROW;
             first.get_or_insert(ceiling);
             let _ = write!(
                 svg,
@@ -115,14 +120,19 @@ fn draw_mark(svg: &mut String, mark: &Mark, histogram: &Histogram, at: f64, bott
             );
         }
     }
-    // A broken mark says its name to its left and a full one to its right, unless there is no room.
-    let left = if mark.dashed {
-        at > WIDTH * 0.2
-    } else {
-        at > WIDTH * 0.8
-    };
+    // A mark says its name to its right, unless there is no room.
+    let left = at > WIDTH * if mark.rows.is_empty() { 0.72 } else { 0.6 };
     let (anchor, shift) = if left { ("end", -5.0) } else { ("start", 5.0) };
-    let y = first.unwrap_or(bottom) + if mark.rows.is_empty() { -6.0 } else { 12.0 };
+    let y = first.unwrap_or(top)
+        + match (mark.rows.is_empty(), mark.dashed) {
+            (true, false) => -5.0,
+            // A line higher, so that two marks that meet can both be read.
+            (true, true) => {
+                let _ = write!(svg, r#"<path class="{class}" d="M{at:.1} {top}v-24"/>"#);
+                -19.0
+            }
+            (false, _) => NAME + 12.0,
+        };
     let _ = write!(
         svg,
         r#"<text class="strong" x="{:.1}" y="{y:.1}" text-anchor="{anchor}">{}</text>"#,
@@ -134,36 +144,15 @@ fn draw_mark(svg: &mut String, mark: &Mark, histogram: &Histogram, at: f64, bott
 /// The map of image features with the user's photos in it. Points of the class `class` stand
 /// out.
 pub fn map(map: &Map, photos: &[MapPhoto], class: &str) -> String {
-    let everything = map
-        .points
-        .iter()
-        .map(|point| [point.x, point.y])
-        .chain(photos.iter().map(|photo| photo.place));
-    let mut bounds: Option<([f32; 2], [f32; 2])> = None;
-    for [x, y] in everything {
-        let (low, high) = bounds.get_or_insert(([x, y], [x, y]));
-        *low = [low[0].min(x), low[1].min(y)];
-        *high = [high[0].max(x), high[1].max(y)];
-    }
-    let Some((low, high)) = bounds else {
+    let Some(frame) = Frame::around(map) else {
         return String::new();
-    };
-    let scale = |value: f32, axis: usize, length: f64, margin: f64| {
-        let span = f64::from((high[axis] - low[axis]).max(f32::EPSILON));
-        f64::from(value - low[axis]) / span * (length - 2.0 * margin) + margin
-    };
-    let place = |x: f32, y: f32| {
-        (
-            scale(x, 0, MAP_WIDTH, 24.0),
-            MAP_HEIGHT - scale(y, 1, MAP_HEIGHT, 24.0),
-        )
     };
     let mut svg = opening(MAP_WIDTH, MAP_HEIGHT, &map.title);
     for (index, name) in map.series.iter().enumerate() {
         // One path a series: a line of no length with a round end is a point.
         let mut points = String::new();
         for point in map.points.iter().filter(|point| point.series == index) {
-            let (x, y) = place(point.x, point.y);
+            let (x, y) = frame.place([point.x, point.y]);
             let _ = write!(points, "M{x:.1} {y:.1}h0");
         }
         let _ = write!(
@@ -179,7 +168,7 @@ pub fn map(map: &Map, photos: &[MapPhoto], class: &str) -> String {
         .iter()
         .filter(|point| point.label.as_deref() == Some(class))
     {
-        let (x, y) = place(point.x, point.y);
+        let (x, y) = frame.place([point.x, point.y]);
         let _ = write!(same, "M{x:.1} {y:.1}h0");
     }
     if !same.is_empty() {
@@ -192,10 +181,49 @@ pub fn map(map: &Map, photos: &[MapPhoto], class: &str) -> String {
     let mut ordered: Vec<&MapPhoto> = photos.iter().collect();
     ordered.sort_by_key(|photo| photo.chosen);
     for photo in ordered {
-        draw_photo(&mut svg, photo, place(photo.place[0], photo.place[1]));
+        draw_photo(&mut svg, photo, frame.place(photo.place));
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// One more photo for a map that is drawn: what to put at the end of its SVG.
+pub fn map_photo(map: &Map, photo: &MapPhoto) -> String {
+    let mut svg = String::new();
+    if let Some(frame) = Frame::around(map) {
+        draw_photo(&mut svg, photo, frame.place(photo.place));
+    }
+    svg
+}
+
+/// The corners of the map in its own units. Photos lie between its points, so they never move
+/// them.
+struct Frame {
+    low: [f32; 2],
+    high: [f32; 2],
+}
+
+impl Frame {
+    /// `None` when there is nothing on the map.
+    fn around(map: &Map) -> Option<Self> {
+        let mut points = map.points.iter().map(|point| [point.x, point.y]);
+        let first = points.next()?;
+        let (mut low, mut high) = (first, first);
+        for [x, y] in points {
+            low = [low[0].min(x), low[1].min(y)];
+            high = [high[0].max(x), high[1].max(y)];
+        }
+        Some(Self { low, high })
+    }
+
+    /// Where a point stands in the drawing.
+    fn place(&self, point: [f32; 2]) -> (f64, f64) {
+        let along = |axis: usize, length: f64| {
+            let span = f64::from((self.high[axis] - self.low[axis]).max(f32::EPSILON));
+            f64::from(point[axis] - self.low[axis]) / span * (length - 48.0) + 24.0
+        };
+        (along(0, MAP_WIDTH), MAP_HEIGHT - along(1, MAP_HEIGHT))
+    }
 }
 
 fn draw_photo(svg: &mut String, photo: &MapPhoto, (x, y): (f64, f64)) {
@@ -275,17 +303,23 @@ fn opening(width: f64, height: f64, title: &str) -> String {
     )
 }
 
-/// What is in shares one colour in all figures, and what is out another.
+/// What is in shares one cold colour in all figures; each set of what is out has a warm one, and
+/// prompts have their own.
 fn tone(name: &str, index: usize) -> usize {
+    const OUT: [usize; 4] = [1, 4, 5, 6];
     let name = name.to_lowercase();
-    let out = name.contains("ood") || name.starts_with("out");
-    let negative = name.contains("negative");
-    match (out, negative) {
-        (false, false) if index > 3 => index % 4,
-        (false, false) => 0,
-        (false, true) => 2,
-        (true, false) => 1,
-        (true, true) => 3,
+    let inside = name.starts_with("in-distribution") || name == "id" || name.starts_with("id,");
+    if name.contains("negative") {
+        if inside { 2 } else { 3 }
+    } else if inside {
+        0
+    } else if name.starts_with("positive") {
+        2
+    } else if name.starts_with("out-of-distribution") {
+        1
+    } else {
+        // What is in stands first.
+        OUT[index.saturating_sub(1) % OUT.len()]
     }
 }
 
@@ -386,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn photos_outside_the_map_widen_it() {
+    fn photos_stand_on_the_map() {
         let figure = Map {
             title: "map".to_owned(),
             series: vec!["ID".to_owned(), "OOD".to_owned()],
@@ -407,12 +441,17 @@ mod tests {
         };
         let photo = MapPhoto {
             id: 3,
-            place: [2.0, 0.5],
+            place: [1.0, 0.5],
             name: "x".to_owned(),
             thumbnail: "blob:x".to_owned(),
             chosen: true,
         };
+        let later = map_photo(&figure, &photo);
         let svg = map(&figure, &[photo], "cup");
+        assert!(
+            svg.contains(&later),
+            "a photo that comes later looks the same"
+        );
         assert!(svg.contains(r#"data-photo="3" data-chosen="true""#));
         assert!(svg.contains(r#"<circle cx="876.0""#), "{svg}");
         assert!(svg.contains("map-class"));
@@ -449,6 +488,6 @@ mod tests {
         };
         let svg = histogram(&figure, &[mark]);
         assert_eq!(svg.matches("mark dashed").count(), 1);
-        assert!(svg.contains("M280.0 92v62"), "{svg}");
+        assert!(svg.contains("M200.0 68v64"), "{svg}");
     }
 }

@@ -53,11 +53,30 @@ enum Chore {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Images a second of `trainer encode`, beside onnxruntime with the same network.
+    Encode {
+        /// Folder of photos.
+        #[arg(long, value_name = "DIR")]
+        photos: PathBuf,
+        /// Python with onnx, onnxruntime, pillow, numpy and safetensors.
+        #[arg(long, default_value = "python3")]
+        python: String,
+        /// Times that both are run, in turn.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// Time to encode a photo in Chromium, beside onnxruntime-web with the same network.
     Web {
         /// Runs of each that are timed.
         #[arg(long, default_value_t = 30)]
         runs: u32,
+    },
+    /// What a person waits for: the first verdict, the pace, and the page's answer to a key while
+    /// photos are read.
+    Page {
+        /// Photos to read.
+        #[arg(long, default_value_t = 200)]
+        photos: usize,
     },
 }
 
@@ -73,8 +92,14 @@ fn main() -> Result<()> {
         Chore::Serve { folder, port } => serve::serve(&folder, port),
         Chore::Seal => seal::seal(&root),
         Chore::Test => checks::run_all(&root),
-        Chore::Bench {
-            what: Bench::Web { runs },
-        } => bench::web(&root, runs),
+        Chore::Bench { what } => match what {
+            Bench::Encode {
+                photos,
+                python,
+                rounds,
+            } => bench::encode(&root, &std::path::absolute(photos)?, &python, rounds),
+            Bench::Web { runs } => bench::web(&root, runs),
+            Bench::Page { photos } => bench::visit(&root, photos),
+        },
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::preprocess::Preprocessing;
+use super::preprocessing::Preprocessing;
 
 /// A CLIP model: an image tower and a text tower that share one embedding space.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]

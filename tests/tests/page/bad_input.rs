@@ -139,6 +139,36 @@ fn another_bundle_can_be_opened_and_left() {
 }
 
 #[test]
+fn a_bundle_can_be_opened_from_a_folder() {
+    let stage = Stage::ready(&Options::default());
+    stage.show(&[sample("coffee.jpg")], 300);
+    let before = stage.card("coffee.jpg")["score"].clone();
+    let bundle = other_bundle(|folder| {
+        let file = folder.join("bundle.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        manifest["model"]["name"] = json!("mine");
+        std::fs::write(file, manifest.to_string()).unwrap();
+    });
+    stage
+        .browser
+        .upload("#bundle-folder", &[bundle.path().to_path_buf()]);
+    stage.browser.wait("the other bundle", 300, "return document.querySelector('#bundle-name').textContent === 'mine' && document.querySelector('#queue').hidden");
+    assert_eq!(stage.card("coffee.jpg")["score"], before);
+    // A folder that is none leaves everything as it is.
+    let empty = stage.files.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    std::fs::write(empty.join("readme.txt"), "nothing").unwrap();
+    stage.browser.upload("#bundle-folder", &[empty]);
+    stage.browser.wait(
+        "a banner",
+        60,
+        "return document.querySelector('.banner')?.textContent.includes('has no bundle.json')",
+    );
+    assert_eq!(stage.text("#bundle-name"), "mine");
+}
+
+#[test]
 fn without_webgpu_the_cpu_computes() {
     let arguments = vec![
         "--disable-features=WebGPU,WebGPUService".to_owned(),

@@ -4,8 +4,10 @@
 //! with its driver installed. Each test writes screenshots into `page/` of the target folder.
 
 mod bad_input;
+mod device;
 mod everyday;
 mod offline;
 mod parity;
 mod reach;
 mod stage;
+mod ways_in;

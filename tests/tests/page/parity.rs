@@ -43,7 +43,8 @@ fn predicted(photos: &[PathBuf]) -> Vec<Value> {
         .collect()
 }
 
-fn compare(stage: &Stage, photos: &[PathBuf], seconds: u64) {
+/// Holds the cards of `photos` against what `predict` says.
+pub fn compare(stage: &Stage, photos: &[PathBuf], seconds: u64) {
     let expected = predicted(photos);
     stage.show(photos, seconds);
     for (photo, expected) in photos.iter().zip(expected) {
@@ -103,29 +104,4 @@ fn the_cpu_backend_agrees_with_predict() {
         &encoded(&noise(1200, 40, 5), image::ImageFormat::WebP),
     ));
     compare(&stage, &photos, 120);
-}
-
-#[test]
-fn software_webgpu_agrees_with_predict() {
-    let stage = Stage::ready(&Options {
-        software_gpu: true,
-        ..Options::default()
-    });
-    // Nobody is left on a software adapter unasked.
-    assert_eq!(
-        stage
-            .browser
-            .run("return document.querySelector('#device-line').dataset.device"),
-        "cpu"
-    );
-    assert!(
-        stage.text("#device-note").contains("imitated in software"),
-        "{}",
-        stage.text("#device-note")
-    );
-    stage.browser.click("input[name=device][value=gpu]");
-    stage.browser.wait("the GPU", 300, "const line = document.querySelector('#device-line'); return line.dataset.state === 'ready' && line.dataset.device === 'gpu'");
-    compare(&stage, &["astronaut.jpg", "rocket.jpg"].map(sample), 300);
-    assert_eq!(stage.card("rocket.jpg")["device"], "gpu");
-    stage.browser.screenshot("webgpu");
 }

@@ -1,11 +1,11 @@
-//! The page's figures: sizes and times. They are printed; the size of a first visit is held to
-//! its bound. How small the WASM is depends on whether `wasm-opt` was there, and times on the
-//! machine: `cargo xtask bench web` measures them.
+//! What the page weighs. The size of a first visit is held to its bound; that of the WASM too,
+//! where `wasm-opt` was there to shrink it. Times depend on the machine: `cargo xtask bench page`
+//! and `cargo xtask bench web` measure them.
 
 use std::path::Path;
 
-use super::stage::{Stage, page, sample};
-use xtask::webdriver::Options;
+use super::stage::{page, workspace};
+use xtask::{run, tools};
 
 fn size(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |data| data.len())
@@ -68,32 +68,9 @@ fn a_first_visit_is_small() {
         mega(packed)
     );
     assert!(visit < 16_000_000, "a first visit fetches {visit} bytes");
-}
-
-#[test]
-fn the_first_verdict_comes_soon() {
-    let stage = Stage::ready(&Options::default());
-    stage
-        .browser
-        .await_script("await navigator.serviceWorker.ready; return true");
-    stage.show(&[sample("coffee.jpg")], 300);
-    // The second visit: from navigation to a verdict on a sample clicked at once.
-    let mut times = Vec::new();
-    for _ in 0..3 {
-        stage.browser.open(&stage.address);
-        stage.browser.wait("the samples", 300, "const sample = document.querySelector('[data-sample]'); sample?.click(); return sample !== null");
-        let script = "
-            if (!document.querySelector('.card')) return null;
-            window.first ??= performance.now();
-            return window.first;";
-        times.push(
-            stage
-                .browser
-                .wait("a verdict", 300, script)
-                .as_f64()
-                .unwrap(),
-        );
+    let built = run::other_target_folder(&workspace(), "web");
+    if tools::wasm_opt(&built).is_some() {
+        assert!(raw < 15_000_000, "the WASM has {raw} bytes");
+        assert!(packed < 2_500_000, "the packed WASM has {packed} bytes");
     }
-    times.sort_by(f64::total_cmp);
-    println!("first verdict on a warm cache: {times:.0?} ms after navigation");
 }

@@ -29,19 +29,47 @@ impl Stage {
 
     /// The same with another bundle beside the page.
     pub fn open_with(options: &Options, bundle: Option<&Path>) -> Self {
+        Self::open_at(options, &page(), bundle, tempfile::tempdir().unwrap())
+    }
+
+    /// The same with a script that runs in the worker before the page's own.
+    pub fn altered(options: &Options, script: &str) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let altered = files.path().join("page");
+        std::fs::create_dir(&altered).unwrap();
+        std::fs::create_dir(altered.join("samples")).unwrap();
+        for inner in [".", "samples"] {
+            for entry in std::fs::read_dir(page().join(inner)).unwrap().flatten() {
+                if entry.path().is_file() {
+                    let copy = altered.join(inner).join(entry.file_name());
+                    std::fs::copy(entry.path(), copy).unwrap();
+                }
+            }
+        }
+        let start = altered.join("worker-start.js");
+        let own = std::fs::read_to_string(&start).unwrap();
+        std::fs::write(&start, format!("{{{script}}}\n{own}")).unwrap();
+        Self::open_at(options, &altered, None, files)
+    }
+
+    fn open_at(
+        options: &Options,
+        page: &Path,
+        bundle: Option<&Path>,
+        files: tempfile::TempDir,
+    ) -> Self {
         let alone = ONE_AT_A_TIME
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let page = page();
-        let bundle = bundle.map_or_else(|| page.join("bundle"), Path::to_path_buf);
-        let server = Server::start(&[("/", &page), ("/bundle/", &bundle)], 0).unwrap();
+        let bundle = bundle.map_or_else(|| self::page().join("bundle"), Path::to_path_buf);
+        let server = Server::start(&[("/", page), ("/bundle/", &bundle)], 0).unwrap();
         let address = server.address();
         let browser = Browser::start(options);
         browser.open(&address);
         Self {
             browser,
             address,
-            files: tempfile::tempdir().unwrap(),
+            files,
             server,
             _alone: alone,
         }

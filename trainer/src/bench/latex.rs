@@ -2,11 +2,14 @@
 
 use crate::report::{MethodReport, Report, SetReport};
 
+/// A rate and its standard deviation over seeds; none where a method has no row.
+type Cell = Option<(f64, Option<f64>)>;
+
 /// A `booktabs` table: AUROC and FPR95 of every set and of the average, in per cent, with the
 /// standard deviation over seeds; the best of each column bold.
 pub fn table(report: &Report) -> String {
     let sets = report.sets();
-    let mut columns: Vec<(String, bool, Vec<Option<(f64, Option<f64>)>>)> = Vec::new();
+    let mut columns: Vec<(&str, bool, Vec<Cell>)> = Vec::new();
     for name in sets
         .iter()
         .copied()
@@ -21,13 +24,9 @@ pub fn table(report: &Report) -> String {
         let cells = |rate: fn(SetReport) -> (f64, Option<f64>)| -> Vec<_> {
             report.methods.iter().map(|m| of(m).map(rate)).collect()
         };
+        columns.push(("AUROC", true, cells(|set| (set.auroc, set.auroc_deviation))));
         columns.push((
-            "AUROC".into(),
-            true,
-            cells(|set| (set.auroc, set.auroc_deviation)),
-        ));
-        columns.push((
-            "FPR95".into(),
+            "FPR95",
             false,
             cells(|set| (set.fpr95, set.fpr95_deviation)),
         ));
@@ -45,7 +44,7 @@ pub fn table(report: &Report) -> String {
         .map(|name| format!("\\multicolumn{{2}}{{c}}{{{}}}", escape(name)))
         .collect();
     lines.push(format!(" & {} \\\\", heads.join(" & ")));
-    let rates: Vec<&str> = columns.iter().map(|(name, ..)| name.as_str()).collect();
+    let rates: Vec<&str> = columns.iter().map(|&(name, ..)| name).collect();
     lines.push(format!("Method & {} \\\\", rates.join(" & ")));
     lines.push("\\midrule".to_owned());
     for (row, method) in report.methods.iter().enumerate() {
@@ -61,7 +60,7 @@ pub fn table(report: &Report) -> String {
     lines.join("\n") + "\n"
 }
 
-fn cell(cells: &[Option<(f64, Option<f64>)>], row: usize, higher: bool) -> String {
+fn cell(cells: &[Cell], row: usize, higher: bool) -> String {
     let Some((rate, deviation)) = cells[row] else {
         return "--".to_owned();
     };

@@ -101,6 +101,7 @@ impl Bench<'_> {
             let names = &experiment.classes;
             for_other_names(self.model, names, config, self.device, &mut learned)?;
         }
+        let finished = self.rows;
         let labels = self.labels(&learning, config)?;
         let mut own = learned.classes.clone();
         if trial.split.is_open_vocabulary() {
@@ -125,7 +126,7 @@ impl Bench<'_> {
             let seconds =
                 since.elapsed().as_secs_f64() + learning_seconds(method, &learned, labels);
             let row = row(trial, &experiment, scores.scored, seconds)?;
-            self.rows.put(key, &row)?;
+            finished.put(key, &row)?;
             say(&format!(
                 "{}{}, seed {}: {:.1} s",
                 method.name(),
@@ -143,7 +144,7 @@ impl Bench<'_> {
             Some(record) => record,
             None => {
                 let record = record_of(&experiment, &learned, labels, config.seed)?;
-                self.rows.put(&trial_key, &record)?;
+                finished.put(&trial_key, &record)?;
                 record
             }
         };
@@ -183,12 +184,11 @@ pub fn why_not(
             "needs the gradient through the image tower, which cached features do not have",
         );
     }
-    if method.needs().iter().any(|need| need.takes_patches()) || needs(&[Input::LoCoOp]) {
-        if !experiment.has_patches() {
-            return Some(
-                "needs features of patches, which the embedded features do not hold: run the suite on images with --data",
-            );
-        }
+    let takes_patches = method.needs().iter().any(|need| need.takes_patches());
+    if (takes_patches || needs(&[Input::LoCoOp])) && !experiment.has_patches() {
+        return Some(
+            "needs features of patches, which the embedded features do not hold: run the suite on images with --data",
+        );
     }
     if needs(&[Input::No, Input::Named, Input::Mined, Input::Conjugated])
         && (trial.config.label_pool == 0 || trial.split.is_open_vocabulary())

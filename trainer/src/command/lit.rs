@@ -42,6 +42,10 @@ pub struct LitArguments {
     #[arg(long, value_name = "FILE")]
     pub vocabulary: Option<PathBuf>,
 
+    /// Steps of the bag of words that the text tower starts from
+    #[arg(long, default_value_t = 1200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub bag_steps: u32,
+
     /// Steps of training the text tower
     #[arg(long, default_value_t = 1500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub steps: u32,
@@ -76,6 +80,7 @@ pub fn run(arguments: LitArguments) -> Result<()> {
         measure: arguments.measure,
         concepts: arguments.concepts,
         vocabulary: arguments.vocabulary,
+        bag_steps: arguments.bag_steps as usize,
         steps: arguments.steps as usize,
         seed: arguments.seed,
         out: arguments.out,

@@ -8,6 +8,7 @@ pub mod import;
 pub mod lit;
 pub mod predict;
 pub mod train;
+pub mod tune;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -32,6 +33,8 @@ enum Command {
     Train(train::TrainArguments),
     /// Measure every method on the same images over several seeds
     Bench(bench::BenchArguments),
+    /// Compare ways of learning by in-distribution images alone, with classes left out
+    Tune(tune::TuneArguments),
     /// Turn images into a file of features, for `train` or for Python
     Encode(encode::EncodeArguments),
     /// Turn a published checkpoint into a model directory
@@ -53,6 +56,7 @@ impl CommandLine {
             None => train::run(self.train),
             Some(Command::Train(arguments)) => train::run(arguments),
             Some(Command::Bench(arguments)) => bench::run(arguments),
+            Some(Command::Tune(arguments)) => tune::run(arguments),
             Some(Command::Encode(arguments)) => encode::run(arguments),
             Some(Command::Import(arguments)) => import::run(arguments),
             Some(Command::Lit(arguments)) => lit::run(arguments),

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use shared::bundle::Tensors;
 use shared::clip::{ClipConfig, Tokenizer, normalize};
 
+use super::bag::{self, Lessons};
 use super::captions::Captions;
 use super::concepts::Concepts;
 use super::matrix::values;
@@ -24,6 +25,8 @@ const BANK: usize = 4_000;
 
 /// How long, from which seed, and on what.
 pub struct Course {
+    /// Steps of the bag of words that the text tower starts from.
+    pub bag_steps: usize,
     /// Steps of the text tower.
     pub steps: usize,
     pub seed: u64,
@@ -55,15 +58,10 @@ pub fn learn(
             let mut random = Random::new(run.seed, 1);
             let start = teacher.start(rank, config.embed_dim, &mut random)?;
             let space = teacher.fit(start, &[], SPACE_STEPS, SPACE_RATE, &mut random)?;
-            let text = tower::initial(
-                &config.text,
-                config.embed_dim,
-                &mut Random::new(run.seed, 2),
-            );
             Saved {
                 step: 0,
                 space,
-                text,
+                text: Tensors::new(),
                 optimizer: train::optimizer(),
             }
         }
@@ -81,6 +79,27 @@ pub fn learn(
         &space,
         (run.seed, config.embed_dim),
     )?;
+    let text = if text.is_empty() {
+        let lessons = Lessons {
+            concepts,
+            tokenizer,
+            teacher,
+            space: &space,
+            captions: &captions,
+            aims: &aims,
+        };
+        let text = bag::start(
+            &lessons,
+            &config.text,
+            config.embed_dim,
+            (run.bag_steps, run.seed),
+            &autodiff,
+        )?;
+        checkpoint.save(0, &space, &text, &optimizer)?;
+        text
+    } else {
+        text
+    };
     let mut tower = tower::load(&text, &config.text, config.embed_dim, &autodiff)?;
     let names = Names::new(concepts, tokenizer, &tower, teacher, &space);
     let progress = Progress::new("text tower", "steps", run.steps as u64);
@@ -206,6 +225,7 @@ mod tests {
         let checkpoint = Checkpoint::new(folder.path(), &[b"run"]);
         let teacher = teacher();
         let mut course = Course {
+            bag_steps: 5,
             steps: 6,
             seed: 3,
             save_every: 4,

@@ -8,6 +8,7 @@
 //!    they will in a zero-shot classifier.
 //! 4. The image projection is fitted once more, to the text features that the tower really gives.
 
+mod bag;
 mod captions;
 mod card;
 mod concepts;

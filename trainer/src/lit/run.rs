@@ -43,6 +43,7 @@ pub struct Run {
     pub measure: Option<PathBuf>,
     pub concepts: PathBuf,
     pub vocabulary: Option<PathBuf>,
+    pub bag_steps: usize,
     pub steps: usize,
     pub seed: u64,
     pub out: PathBuf,
@@ -81,10 +82,11 @@ pub fn run(run: &Run) -> Result<()> {
     let teacher = teacher(&locked, &concepts, &photos, &run.device)?;
     let config = clip_config(&locked, &tokenizer);
 
-    let parts: [&[u8]; 5] = [
+    let parts: [&[u8]; 6] = [
         &read_file(&run.concepts)?,
         vocabulary.as_bytes(),
         &run.seed.to_le_bytes(),
+        &(run.bag_steps as u64).to_le_bytes(),
         &(run.steps as u64).to_le_bytes(),
         &photos
             .features
@@ -94,6 +96,7 @@ pub fn run(run: &Run) -> Result<()> {
     ];
     let checkpoint = Checkpoint::new(&run.work, &parts);
     let course = Course {
+        bag_steps: run.bag_steps,
         steps: run.steps,
         seed: run.seed,
         save_every: SAVE_EVERY,

@@ -140,7 +140,8 @@ fn header(report: &Report, title: &str) -> String {
             method.name.clone(),
         );
     }
-    let seconds: f64 = report.timings.values().sum();
+    let sum = || report.timings.values().sum();
+    let seconds: f64 = report.timings.get("total").copied().unwrap_or_else(sum);
     if seconds > 0.0 {
         figure("Time", duration_text(seconds), report.device.clone());
     }
@@ -295,7 +296,7 @@ fn pairs(first: &str, second: &str, rows: &[(String, String)]) -> String {
     )
 }
 
-/// Nested settings as `stage_1.steps` → `400`.
+/// Nested settings as `stage_1.steps` → `400`, without lists.
 fn flatten(prefix: &str, value: &Value, settings: &mut Vec<(String, String)>) {
     match value {
         Value::Object(fields) => {
@@ -308,7 +309,8 @@ fn flatten(prefix: &str, value: &Value, settings: &mut Vec<(String, String)>) {
                 flatten(&name, value, settings);
             }
         }
-        Value::Null => {}
+        // Lists are for programs; the words about them stand among the notes.
+        Value::Null | Value::Array(_) => {}
         Value::String(text) => settings.push((prefix.to_owned(), text.clone())),
         other => settings.push((prefix.to_owned(), other.to_string())),
     }

@@ -211,14 +211,10 @@ pub fn choose_settings(
     }
 }
 
-fn negprompt_candidates(
-    method: &dyn Method,
-    experiment: &Experiment,
-    classes: &ClassFeatures,
-    seed: u64,
-) -> Result<Vec<Candidate>> {
-    let paper = method.default_settings(classes.logit_scale);
-    let settings: Vec<MethodSettings> = std::iter::once(1.0 / classes.logit_scale)
+/// The settings of the score that NegPrompt chooses from.
+pub fn negprompt_settings(method: &dyn Method, logit_scale: f32) -> Vec<MethodSettings> {
+    let paper = method.default_settings(logit_scale);
+    std::iter::once(1.0 / logit_scale)
         .chain(TEMPERATURES)
         .flat_map(|temperature| {
             NEGATIVE_WEIGHTS.map(|negative_weight| MethodSettings {
@@ -227,13 +223,28 @@ fn negprompt_candidates(
                 ..paper
             })
         })
-        .collect();
+        .collect()
+}
+
+fn negprompt_candidates(
+    method: &dyn Method,
+    experiment: &Experiment,
+    classes: &ClassFeatures,
+    seed: u64,
+) -> Result<Vec<Candidate>> {
     let images = &experiment.selection;
     let compared = classes
         .only(method.needs())
         .similarities_all(&images.features)?;
-    let count = experiment.classes.len();
-    selection::measure(method, &settings, &compared, images, count, None, seed)
+    selection::measure(
+        method,
+        &negprompt_settings(method, classes.logit_scale),
+        &compared,
+        images,
+        experiment.classes.len(),
+        None,
+        seed,
+    )
 }
 
 /// NegPrompt's own settings first, as NegPrompt chooses them; then what the labels count.

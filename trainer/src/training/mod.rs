@@ -14,5 +14,6 @@ pub mod positive;
 pub mod probe;
 pub mod run;
 pub mod selection;
+pub mod tune;
 
 pub use config::TrainingConfig;

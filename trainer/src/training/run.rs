@@ -380,7 +380,7 @@ fn run_stage(
 }
 
 /// Unit text features `[contexts, k, d]` outside autodiff.
-fn encode_frozen(
+pub fn encode_frozen(
     tower: &TextTower,
     encoder: &PromptEncoder,
     contexts: &Tensor<4>,
@@ -409,7 +409,8 @@ fn check_lengths(tower: &TextTower, config: &TrainingConfig) -> Result<()> {
     Ok(())
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+/// The numbers of a tensor, row by row.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     tensor
         .into_data()
         .try_into_vec::<f32>()

@@ -12,18 +12,25 @@ use web::message::{
 use web::queue::Queue;
 use web::record::Record;
 use web::wording;
-use web_sys::{Blob, BlobPropertyBag, Element, Event, File, HtmlElement, HtmlProgressElement, Url};
+use web_sys::{
+    Blob, BlobPropertyBag, Element, Event, EventTarget, File, HtmlElement, HtmlProgressElement,
+    KeyboardEvent, Url,
+};
 
 use super::card::Card;
 use super::link::{Link, News};
 use super::photo::{Outcome, Photo, Standard};
 use super::{
-    announcer, banner, bundle_panel, camera, class_panel, device_panel, dom, intake, method_panel,
-    samples, tabs, take_away, threshold_panel, why,
+    announcer, banner, bundle_panel, camera, class_panel, device_panel, dom, frame, intake,
+    method_panel, samples, tabs, take_away, threshold_panel, why,
 };
 
 /// A worker that dies this often in a row, or a GPU lost this often, is not tried again.
 const PATIENCE: u32 = 3;
+
+/// Least milliseconds between two drawings of what comes back from the worker. Every card moves
+/// all others, so that drawing each by itself would take the time that the worker needs.
+const PACE: f64 = 160.0;
 
 /// All that the page knows.
 #[derive(Default)]
@@ -44,6 +51,10 @@ pub struct App {
     view: &'static str,
     chosen: Option<PhotoId>,
     queue_began: f64,
+    /// Photos that came back and are not drawn yet, in this order.
+    undrawn: Vec<PhotoId>,
+    drawing: bool,
+    drawn: f64,
 }
 
 thread_local! {
@@ -111,12 +122,36 @@ fn listen_to_cards() {
             }
         },
     );
+    dom::on(
+        &dom::by_id::<HtmlElement>("cards"),
+        "keydown",
+        |event: KeyboardEvent| {
+            let Some(card) = event.target().and_then(|target| card_around(&target)) else {
+                return;
+            };
+            // A feed is paged through card by card.
+            let other = match event.key().as_str() {
+                "PageDown" => card.next_element_sibling(),
+                "PageUp" => card.previous_element_sibling(),
+                _ => return,
+            };
+            event.prevent_default();
+            if let Some(other) = other.and_then(|other| other.dyn_into::<HtmlElement>().ok()) {
+                // Focus on a card that is there cannot fail.
+                let _ = other.focus();
+            }
+        },
+    );
     for name in ["all", "in", "out"] {
         let choice: HtmlElement = dom::within(&dom::by_id("tally"), &format!("[value={name}]"));
         dom::on(&choice, "change", move |_: Event| {
             dom::set(&dom::by_id("cards"), "data-show", name)
         });
     }
+}
+
+fn card_around(target: &EventTarget) -> Option<Element> {
+    target.dyn_ref::<Element>()?.closest(".card").ok().flatten()
 }
 
 /// The number of the photo whose card or figure `element` is in.
@@ -232,7 +267,7 @@ impl App {
 
     fn read(&mut self, id: PhotoId, reading: Box<Reading>, thumbnail: Option<Uint8Array>) {
         self.failures = 0;
-        device_panel::add_timings(&reading.timings);
+        device_panel::remember(&reading.timings);
         let device = self.opened.as_ref().map(|opened| &opened.device);
         let kind = device.map_or("cpu", |device| device.kind.as_str());
         let name = device.map(|device| device.name.clone()).unwrap_or_default();
@@ -323,8 +358,9 @@ impl App {
             if let Some(photo) = self.photos.get_mut(&id) {
                 photo.outcome = Outcome::Unreadable(message);
             }
-            self.show_photo(id);
+            self.undrawn.push(id);
         }
+        self.draw_soon();
         if opening && self.failures > PATIENCE {
             self.link = None;
             device_panel::show_failure("Not running");
@@ -412,7 +448,9 @@ impl App {
             }
         }
         self.show_tally();
-        self.show_why();
+        if self.view == "why" {
+            why::show_threshold(&standard, &self.photos, self.chosen);
+        }
     }
 
     /// Scores against other classes; `None` for the bundle's.
@@ -448,8 +486,8 @@ impl App {
             dom::set(&body, "data-photos", "some");
         }
         self.open_view("verdicts");
-        self.show_queue();
         self.pump();
+        self.show_queue();
     }
 
     fn cancel(&mut self) {
@@ -472,6 +510,7 @@ impl App {
         if let Some(photo) = self.photos.remove(&id)
             && let Some(card) = &photo.card
         {
+            hand_focus_on(card.root());
             card.root().remove();
         }
         if let Some(link) = self.link.as_ref().filter(|link| link.is_ready()) {
@@ -493,6 +532,7 @@ impl App {
         }
         self.queue.clear();
         self.photos.clear();
+        self.undrawn.clear();
         self.chosen = None;
         dom::by_id::<Element>("cards").set_text_content(None);
         if let Some(body) = dom::document().body() {
@@ -567,7 +607,7 @@ impl App {
             let blobs: Vec<JsValue> = blobs.map(|photo| photo.blob.clone().into()).collect();
             link.send(&Order::Photos { photos }, blobs);
         }
-        self.show_queue();
+        self.draw_soon();
     }
 
     fn read_all_again(&mut self) {
@@ -582,11 +622,39 @@ impl App {
     /// A photo came back.
     fn settle(&mut self, id: PhotoId) {
         self.queue.finish(id);
-        self.show_photo(id);
+        self.undrawn.push(id);
         self.pump();
+    }
+
+    fn draw_soon(&mut self) {
+        if !std::mem::replace(&mut self.drawing, true) {
+            frame::draw_after(self.drawn + PACE - dom::now(), || with(App::draw));
+        }
+    }
+
+    /// Shows what came back since the last frame.
+    fn draw(&mut self) {
+        self.drawing = false;
+        self.drawn = dom::now();
+        let came = std::mem::take(&mut self.undrawn);
+        for id in &came {
+            self.show_photo(*id);
+        }
         self.show_queue();
+        if came.is_empty() {
+            return;
+        }
+        device_panel::show_timings();
         self.show_tally();
-        self.show_why();
+        if self.view != "why" {
+            return;
+        }
+        match (self.chosen, self.standard()) {
+            (Some(chosen), Some(standard)) if !came.contains(&chosen) => {
+                why::add(&standard, &self.photos, &came);
+            }
+            _ => self.show_why(),
+        }
     }
 
     fn show_photo(&mut self, id: PhotoId) {
@@ -605,7 +673,7 @@ impl App {
             }
             let standard = self.standard();
             card.show(&photo, standard.as_ref());
-            announcer::say(sentence(&photo, standard.as_ref()));
+            announcer::say(photo.sentence(standard.as_ref()));
         }
         self.photos.insert(id, photo);
     }
@@ -715,23 +783,19 @@ impl App {
     }
 }
 
-/// A verdict as a screen reader says it.
-fn sentence(photo: &Photo, standard: Option<&Standard>) -> String {
-    if let Outcome::Unreadable(message) = &photo.outcome {
-        return format!("{}: not read. {message}", photo.name);
+/// Who removes a card by keyboard goes on from the next one.
+fn hand_focus_on(card: &HtmlElement) {
+    let focused = dom::document().active_element();
+    if !focused.is_some_and(|element| card.contains(Some(&element))) {
+        return;
     }
-    let verdict = standard.and_then(|standard| {
-        let score = photo.score(standard)?;
-        Some(match photo.verdict(standard)? {
-            Verdict::In => format!("in, {}", standard.class(score.explanation.predicted)),
-            Verdict::Out => "out, none of these".to_owned(),
-        })
-    });
-    format!(
-        "{}: {}.",
-        photo.name,
-        verdict.unwrap_or_else(|| "no verdict".to_owned())
-    )
+    let next = card
+        .next_element_sibling()
+        .or_else(|| card.previous_element_sibling())
+        .and_then(|next| next.dyn_into().ok())
+        .unwrap_or_else(|| dom::by_id::<HtmlElement>("cards"));
+    // Focus on an element that is there cannot fail.
+    let _ = next.focus();
 }
 
 fn jpeg_address(bytes: &Uint8Array) -> Option<String> {

@@ -21,7 +21,8 @@ pub struct Card {
     word: Element,
     name: Element,
     gauge: HtmlElement,
-    numbers: Element,
+    own: Element,
+    cut: Element,
     rarity: Element,
     top: Element,
     negatives: HtmlElement,
@@ -56,7 +57,8 @@ impl Card {
             word: dom::within(&root, ".word"),
             name: dom::within(&root, ".name"),
             gauge: dom::within(&root, ".gauge"),
-            numbers: dom::within(&root, ".numbers"),
+            own: dom::within(&root, ".own"),
+            cut: dom::within(&root, ".cut"),
             rarity: dom::within(&root, ".rarity"),
             top: dom::within(&root, ".top"),
             negatives: dom::within(&root, ".negatives"),
@@ -94,13 +96,19 @@ impl Card {
             }
             _ => {}
         }
+        self.name_for_screen_readers(photo, standard);
     }
 
     /// Shows all that depends on the threshold.
     pub fn show_threshold(&self, photo: &Photo, standard: &Standard) {
         if let Some(score) = photo.score(standard) {
             self.show_verdict(score, standard);
+            self.name_for_screen_readers(photo, Some(standard));
         }
+    }
+
+    fn name_for_screen_readers(&self, photo: &Photo, standard: Option<&Standard>) {
+        dom::set(&self.root, "aria-label", &photo.sentence(standard));
     }
 
     fn show_trouble(&self, message: &str) {
@@ -224,13 +232,8 @@ impl Card {
             "aria-label",
             &format!("Score {own}, {relation} the threshold {cut}"),
         );
-        dom::replace(
-            &self.numbers,
-            [
-                dom::element("span", "", &format!("score {own}")),
-                dom::element("span", "", &format!("threshold {cut}")),
-            ],
-        );
+        self.own.set_text_content(Some(&format!("score {own}")));
+        self.cut.set_text_content(Some(&format!("threshold {cut}")));
     }
 }
 

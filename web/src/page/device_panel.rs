@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use wasm_bindgen::JsCast;
 use web::message::{DeviceChoice, DeviceKind, DeviceReport, Timings};
 use web::wording;
-use web_sys::{Element, Event, HtmlInputElement};
+use web_sys::{Element, Event, HtmlElement, HtmlInputElement};
 
 use super::app::{self, App};
 use super::dom;
@@ -94,15 +94,14 @@ pub fn show_busy(busy: bool) {
     }
 }
 
-/// A photo took this long.
-pub fn add_timings(timings: &Timings) {
+/// A photo took this long; [`show_timings`] shows it.
+pub fn remember(timings: &Timings) {
     TIMINGS.with_borrow_mut(|all| {
         if all.len() == REMEMBERED {
             all.remove(0);
         }
         all.push(*timings);
     });
-    show_timings();
 }
 
 type Part = (&'static str, fn(&Timings) -> f64);
@@ -115,27 +114,38 @@ const PARTS: [Part; 5] = [
     ("together", Timings::together),
 ];
 
-fn show_timings() {
-    let rows = TIMINGS.with_borrow(|all| {
-        PARTS.map(|(name, part)| {
+/// Shows how long photos take.
+pub fn show_timings() {
+    let body: Element = dom::within(&dom::by_id("timings"), "tbody");
+    if body.first_element_child().is_none() {
+        dom::replace(&body, PARTS.map(|(name, _)| row(name)));
+    }
+    TIMINGS.with_borrow(|all| {
+        for (name, part) in PARTS {
             let mut times: Vec<f64> = all.iter().map(part).collect();
             let last = times.last().copied();
             times.sort_by(f64::total_cmp);
             let median = times.get(times.len() / 2).copied();
-            let row = dom::element("tr", "", "");
-            let head = dom::element("th", "", name);
-            dom::set(&head, "scope", "row");
-            dom::append(&row, &head);
             for (kind, time) in [("last", last), ("median", median)] {
                 let text = time.map_or("–".to_owned(), wording::milliseconds);
-                let cell = dom::element("td", "", &text);
-                dom::set(&cell, "data-timing", &format!("{name}-{kind}"));
-                dom::append(&row, &cell);
+                let cell = format!("[data-timing={name}-{kind}]");
+                dom::within::<Element>(&body, &cell).set_text_content(Some(&text));
             }
-            row
-        })
+        }
     });
-    dom::replace(&dom::within(&dom::by_id("timings"), "tbody"), rows);
+}
+
+fn row(name: &str) -> HtmlElement {
+    let row = dom::element("tr", "", "");
+    let head = dom::element("th", "", name);
+    dom::set(&head, "scope", "row");
+    dom::append(&row, &head);
+    for kind in ["last", "median"] {
+        let cell = dom::element("td", "", "");
+        dom::set(&cell, "data-timing", &format!("{name}-{kind}"));
+        dom::append(&row, &cell);
+    }
+    row
 }
 
 fn show_state(state: &str, text: &str) {

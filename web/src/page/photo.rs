@@ -103,6 +103,25 @@ impl Photo {
         Some(Verdict::from_score(score, standard.threshold))
     }
 
+    /// The verdict as a screen reader says it.
+    pub fn sentence(&self, standard: Option<&Standard>) -> String {
+        if let Outcome::Unreadable(message) = &self.outcome {
+            return format!("{}: not read. {message}", self.name);
+        }
+        let verdict = standard.and_then(|standard| {
+            let score = self.score(standard)?;
+            Some(match self.verdict(standard)? {
+                Verdict::In => format!("in, {}", standard.class(score.explanation.predicted)),
+                Verdict::Out => "out, none of these".to_owned(),
+            })
+        });
+        format!(
+            "{}: {}.",
+            self.name,
+            verdict.unwrap_or_else(|| "no verdict".to_owned())
+        )
+    }
+
     /// The verdict to take away.
     pub fn record(&self, standard: &Standard) -> Record {
         let mut record = Record {

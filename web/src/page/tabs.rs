@@ -24,14 +24,39 @@ pub fn start() {
             let _ = dom::by_id::<HtmlElement>(&format!("tab-{other}")).focus();
         });
     }
-    let toggle: HtmlElement = dom::by_id("settings-toggle");
-    dom::on(&toggle, "click", move |_: Event| {
-        let toggle: Element = dom::by_id("settings-toggle");
-        let open = toggle.get_attribute("aria-expanded").as_deref() != Some("true");
-        dom::set(&toggle, "aria-expanded", &open.to_string());
-        dom::set(&dom::by_id("settings"), "data-open", &open.to_string());
-    });
+    start_settings();
     start_theme();
+}
+
+/// On a narrow screen the settings are a sheet that opens and closes.
+fn start_settings() {
+    let toggle: HtmlElement = dom::by_id("settings-toggle");
+    dom::on(&toggle, "click", |_: Event| {
+        let toggle: Element = dom::by_id("settings-toggle");
+        open_settings(toggle.get_attribute("aria-expanded").as_deref() != Some("true"));
+    });
+    let close = || {
+        open_settings(false);
+        // Focus on a button that is there cannot fail.
+        let _ = dom::by_id::<HtmlElement>("settings-toggle").focus();
+    };
+    let done: HtmlElement = dom::by_id("settings-close");
+    dom::on(&done, "click", move |_: Event| close());
+    let settings: HtmlElement = dom::by_id("settings");
+    dom::on(&settings, "keydown", move |event: KeyboardEvent| {
+        if event.key() == "Escape" {
+            close();
+        }
+    });
+}
+
+fn open_settings(open: bool) {
+    dom::set(
+        &dom::by_id("settings-toggle"),
+        "aria-expanded",
+        &open.to_string(),
+    );
+    dom::set(&dom::by_id("settings"), "data-open", &open.to_string());
 }
 
 /// Shows a view.

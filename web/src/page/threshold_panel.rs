@@ -73,8 +73,8 @@ pub fn show(standard: &Standard, edited: bool, own: bool) {
     let set = entry.reference_ood.as_deref();
     let mut note = match set {
         Some(set) => format!(
-            "Measured on held-out photos of the classes and on {}.",
-            set.replace('_', " ")
+            "Measured on held-out photos of the classes, and on photos of none of them: {}.",
+            set.replace(" + ", ", ").replace('_', " ")
         ),
         None => {
             "Measured on held-out photos of the classes; the bundle holds no others.".to_owned()

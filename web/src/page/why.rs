@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use shared::score::Verdict;
 use wasm_bindgen::JsCast;
 use web::message::PhotoId;
 use web::plot::{self, MapPhoto, Mark};
@@ -32,14 +33,25 @@ pub fn show(
     photos: &BTreeMap<PhotoId, Photo>,
     chosen: Option<PhotoId>,
 ) {
-    let photo = chosen.and_then(|id| photos.get(&id));
     show_strip(photos, chosen);
-    let text = |id: &str, text: &str| dom::by_id::<Element>(id).set_text_content(Some(text));
     let Some(standard) = standard else {
         text("why-summary", "The model is being loaded.");
         return;
     };
+    let photo = chosen.and_then(|id| photos.get(&id));
     text("why-title", photo.map_or("Why", |photo| &photo.name));
+    show_threshold(standard, photos, chosen);
+    show_similarity(standard, photo);
+    show_map(standard, photos, chosen);
+}
+
+/// Shows what depends on the threshold.
+pub fn show_threshold(
+    standard: &Standard,
+    photos: &BTreeMap<PhotoId, Photo>,
+    chosen: Option<PhotoId>,
+) {
+    let photo = chosen.and_then(|id| photos.get(&id));
     text(
         "why-summary",
         &photo.map_or_else(
@@ -47,9 +59,53 @@ pub fn show(
             |photo| summary(photo, standard),
         ),
     );
-    show_similarity(standard, photo);
+    let head: Element = dom::within(&dom::by_id("view-why"), ".why-head");
+    let verdict = photo.and_then(|photo| photo.verdict(standard));
+    dom::set(&head, "data-verdict", verdict.map_or("", Verdict::as_str));
+    text(
+        "why-word",
+        verdict.map_or("", |verdict| match verdict {
+            Verdict::In => "In",
+            Verdict::Out => "Out",
+        }),
+    );
     show_score(standard, photo);
-    show_map(standard, photos, chosen);
+}
+
+/// Puts photos that came beside those that are there; the figures of the chosen one stay.
+pub fn add(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, came: &[PhotoId]) {
+    let strip: Element = dom::by_id("why-photos");
+    let svg = dom::by_id::<Element>("figure-map").query_selector(".plot svg");
+    let svg = svg.ok().flatten();
+    for id in came {
+        let Some(photo) = photos.get(id) else {
+            continue;
+        };
+        let known = format!("[data-photo=\"{id}\"]");
+        if strip
+            .query_selector(&known)
+            .is_ok_and(|found| found.is_none())
+            && let Some(button) = strip_button(*id, photo, false)
+        {
+            // Prepending to an element that is there cannot fail.
+            let _ = strip.prepend_with_node_1(&button);
+        }
+        let map = standard.opened.figures.map.as_ref();
+        let (Some(map), Some(svg)) = (map, &svg) else {
+            continue;
+        };
+        if let Ok(Some(old)) = svg.query_selector(&known) {
+            old.remove();
+        }
+        if let Some(placed) = on_the_map(*id, photo, false) {
+            // The figure is well-formed, so this cannot fail.
+            let _ = svg.insert_adjacent_html("beforeend", &plot::map_photo(map, &placed));
+        }
+    }
+}
+
+fn text(id: &str, text: &str) {
+    dom::by_id::<Element>(id).set_text_content(Some(text));
 }
 
 /// The verdict's reasons in two sentences.
@@ -85,20 +141,44 @@ fn summary(photo: &Photo, standard: &Standard) -> String {
 }
 
 fn show_strip(photos: &BTreeMap<PhotoId, Photo>, chosen: Option<PhotoId>) {
-    let buttons = photos.iter().rev().filter_map(|(id, photo)| {
-        let address = photo.thumbnail.as_ref()?;
-        let item = dom::element("li", "", "");
-        let button = dom::element("button", "", "");
-        dom::set(&button, "data-photo", &id.to_string());
-        dom::set(&button, "aria-pressed", &(chosen == Some(*id)).to_string());
-        let image: HtmlImageElement = dom::element("img", "", "").unchecked_into();
-        image.set_src(address);
-        image.set_alt(&photo.name);
-        dom::append(&button, &image);
-        dom::append(&item, &button);
-        Some(item)
-    });
-    dom::replace(&dom::by_id("why-photos"), buttons);
+    let strip: Element = dom::by_id("why-photos");
+    let wanted = photos
+        .iter()
+        .rev()
+        .filter(|(_, photo)| photo.thumbnail.is_some());
+    let wanted: Vec<String> = wanted.map(|(id, _)| id.to_string()).collect();
+    let shown = dom::all("#why-photos [data-photo]");
+    let same = shown.len() == wanted.len()
+        && shown
+            .iter()
+            .zip(&wanted)
+            .all(|(button, id)| button.get_attribute("data-photo").as_ref() == Some(id));
+    if same {
+        // The pictures stay, so that nothing flickers.
+        let chosen = chosen.map(|id| id.to_string());
+        for (button, id) in shown.iter().zip(&wanted) {
+            let pressed = chosen.as_ref() == Some(id);
+            dom::set(button, "aria-pressed", &pressed.to_string());
+        }
+        return;
+    }
+    let buttons = photos.iter().rev();
+    let buttons = buttons.filter_map(|(id, photo)| strip_button(*id, photo, chosen == Some(*id)));
+    dom::replace(&strip, buttons);
+}
+
+fn strip_button(id: PhotoId, photo: &Photo, chosen: bool) -> Option<HtmlElement> {
+    let address = photo.thumbnail.as_ref()?;
+    let item = dom::element("li", "", "");
+    let button = dom::element("button", "", "");
+    dom::set(&button, "data-photo", &id.to_string());
+    dom::set(&button, "aria-pressed", &chosen.to_string());
+    let image: HtmlImageElement = dom::element("img", "", "").unchecked_into();
+    image.set_src(address);
+    image.set_alt(&photo.name);
+    dom::append(&button, &image);
+    dom::append(&item, &button);
+    Some(item)
 }
 
 fn show_similarity(standard: &Standard, photo: Option<&Photo>) {
@@ -128,12 +208,7 @@ fn show_similarity(standard: &Standard, photo: Option<&Photo>) {
         .similarity
         .as_ref()
         .map(|figure| plot::histogram(figure, &marks));
-    let caption = standard
-        .opened
-        .figures
-        .similarity
-        .as_ref()
-        .map_or("", |figure| figure.title.as_str());
+    let caption = "Cosine with the nearest prompt of each kind, over the photos that the model was tried on. The full line is this photo and the positive prompts, the broken line this photo and the negative ones.";
     fill("figure-similarity", svg, caption);
 }
 
@@ -154,26 +229,21 @@ fn show_score(standard: &Standard, photo: Option<&Photo>) {
         });
     }
     let figure = standard.opened.figures.scores.get(standard.method);
-    let caption = figure.map_or("", |figure| figure.title.as_str());
+    let caption = format!(
+        "By {}. What stands to the right of the broken line is in.",
+        standard.method_name()
+    );
     fill(
         "figure-score",
         figure.map(|figure| plot::histogram(figure, &marks)),
-        caption,
+        &caption,
     );
 }
 
 fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Option<PhotoId>) {
     let placed: Vec<MapPhoto> = photos
         .iter()
-        .filter_map(|(id, photo)| {
-            Some(MapPhoto {
-                id: *id,
-                place: photo.reading()?.scores.place?,
-                name: photo.name.clone(),
-                thumbnail: photo.thumbnail.clone().unwrap_or_default(),
-                chosen: chosen == Some(*id),
-            })
-        })
+        .filter_map(|(id, photo)| on_the_map(*id, photo, chosen == Some(*id)))
         .collect();
     let class = chosen
         .and_then(|id| photos.get(&id)?.score(standard))
@@ -182,7 +252,7 @@ fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Opti
     let mut caption = map.map(|map| map.title.clone()).unwrap_or_default();
     if map.is_some() && !class.is_empty() {
         let end = if caption.ends_with('.') { "" } else { "." };
-        caption.push_str(&format!("{end} The darker points are {class}."));
+        caption.push_str(&format!("{end} The larger points are {class}."));
     }
     let svg = map.map(|map| {
         let names = map
@@ -197,6 +267,16 @@ fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Opti
         )
     });
     fill("figure-map", svg, &caption);
+}
+
+fn on_the_map(id: PhotoId, photo: &Photo, chosen: bool) -> Option<MapPhoto> {
+    Some(MapPhoto {
+        id,
+        place: photo.reading()?.scores.place?,
+        name: photo.name.clone(),
+        thumbnail: photo.thumbnail.clone().unwrap_or_default(),
+        chosen,
+    })
 }
 
 /// Puts a figure in place; one that the bundle does not hold is left out.

@@ -39,6 +39,7 @@ struct Session {
     /// With it.
     manifest: Manifest,
     model: Model,
+    device: DeviceKind,
     own: ClassFeatures,
     classes: ClassFeatures,
     text: Option<TextSide>,
@@ -124,11 +125,13 @@ impl Session {
             batch: chosen.batch,
             device: chosen.report,
         };
+        let device = opened.device.kind;
         let session = Self {
             source,
             bundle,
             manifest,
             model,
+            device,
             classes: own.clone(),
             own,
             text: None,
@@ -174,6 +177,10 @@ impl Session {
         let began = browser::now();
         let features = match self.model.encode(pixels).await {
             Ok(features) => features,
+            // A GPU that gives no results is as good as lost, whether the browser said so yet or not.
+            Err(message) if self.device == DeviceKind::Gpu => {
+                return line::send(&Report::DeviceLost { message });
+            }
             Err(cause) => return line::report_death(&cause),
         };
         let encode = (browser::now() - began) / decoded.len() as f64;

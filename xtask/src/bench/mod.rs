@@ -1,6 +1,10 @@
 //! Measurements beside other programs.
 
+mod encode;
 mod onnx;
+mod visit;
+
+pub use encode::encode;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +15,8 @@ use serde_json::{Value, json};
 use crate::serve::Server;
 use crate::webdriver::{Browser, Options};
 use crate::{run, tools};
+
+pub use visit::visit;
 
 /// The version of onnxruntime-web to compare with.
 const RUNTIME: &str = "onnxruntime-web@1.30.0";
@@ -25,13 +31,7 @@ const SOFTWARE_RUNS: u32 = 3;
 /// # Errors
 /// When the page is not built, or something that the comparison needs is missing.
 pub fn web(root: &Path, runs: u32) -> Result<()> {
-    let page = root.join("dist");
-    if !page.join("index.html").is_file() || !page.join("bundle/bundle.json").is_file() {
-        bail!("dist/ holds no page with its bundle; build it with `cargo xtask demo`");
-    }
-    if !run::exists("chromedriver") {
-        tools::apt(&["chromium", "chromium-driver"])?;
-    }
+    let page = built_page(root)?;
     let runtime = runtime(root)?;
     let folder = run::other_target_folder(root, "web").join("bench");
     std::fs::create_dir_all(&folder)?;
@@ -64,6 +64,18 @@ pub fn web(root: &Path, runs: u32) -> Result<()> {
         println!("{name:<34} {ours:>12.1} {theirs:>12.1}");
     }
     Ok(())
+}
+
+/// The built page with its bundle, and a browser to open it in.
+fn built_page(root: &Path) -> Result<PathBuf> {
+    let page = root.join("dist");
+    if !page.join("index.html").is_file() || !page.join("bundle/bundle.json").is_file() {
+        bail!("dist/ holds no page with its bundle; build it with `cargo xtask demo`");
+    }
+    if !run::exists("chromedriver") {
+        tools::apt(&["chromium", "chromium-driver"])?;
+    }
+    Ok(page)
 }
 
 /// Median of the page's own measurement of "encode", on generated photos.

@@ -1,0 +1,214 @@
+//! `trainer tune`: compare ways of learning, with classes left out.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::device::DeviceChoice;
+use crate::embedded;
+use crate::model::ModelDirectory;
+use crate::output::{self, shown};
+use crate::progress::{Progress, say};
+use crate::training::TrainingConfig;
+use crate::training::experiment::{Experiment, ImageFolders};
+use crate::training::run::fingerprint;
+use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
+
+/// Compare ways of learning by in-distribution images alone, with classes left out.
+///
+/// Every combination of the values after --try is learned on a part of the classes, and measured
+/// on how well it tells their held-out images from those of the classes that were left out. The
+/// table is sorted by AUROC − FPR95. No out-of-distribution set is opened.
+#[derive(Args, Debug)]
+pub struct TuneArguments {
+    /// Model directory; the compact model that comes with the program when left out
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+
+    /// Images, as in `train`; the embedded features when left out
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// A setting and the values to try, named as in the report's `config` (delta, epsilon,
+    /// negative_steps, …); may be given several times
+    #[arg(long = "try", value_name = "NAME=VALUE,VALUE…", required = true,
+          value_parser = |text: &str| Axis::parse(text).map_err(|error| error.to_string()))]
+    pub axes: Vec<Axis>,
+
+    /// Parts that the classes are dealt into; each is left out once
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub parts: usize,
+
+    /// Seeds, each with shots and a deal of its own
+    #[arg(long, default_value = "0", value_delimiter = ',', value_name = "N,N…")]
+    pub seeds: Vec<u64>,
+
+    /// Where tune.json goes
+    #[arg(long, default_value = "out/tune", value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// What to compute on
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceChoice,
+
+    /// Go on where a run that was stopped left off
+    #[arg(long)]
+    pub resume: bool,
+
+    #[command(flatten)]
+    pub training: TrainingConfig,
+}
+
+/// `tune.json`: what was tried, what came out, and enough to go on after a stop.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// Everything that the results depend on.
+    run: String,
+    /// The settings, by place.
+    grid: Vec<TrainingConfig>,
+    /// Every fold that is done.
+    folds: Vec<FoldResult>,
+}
+
+/// Runs `trainer tune`.
+pub fn run(arguments: TuneArguments) -> Result<()> {
+    let model = match &arguments.model {
+        Some(path) => ModelDirectory::open(path)?,
+        None => embedded::compact_model()?,
+    };
+    let device = arguments.device.open()?;
+    let settings = grid(&arguments.training, &arguments.axes)?;
+    output::create_folder(&arguments.out)?;
+    let experiments = arguments
+        .seeds
+        .iter()
+        .map(|&seed| experiment(&arguments, &model, seed))
+        .collect::<Result<Vec<_>>>()?;
+    let Some(first) = experiments.first() else {
+        bail!("--seeds names no seed");
+    };
+    let file = arguments.out.join("tune.json");
+    let key = model.feature_key()?;
+    let shape = serde_json::json!([settings, arguments.parts, arguments.seeds]);
+    let run = format!(
+        "{} {shape}",
+        fingerprint(&model.config, &key, first, &arguments.training)?
+    );
+    let mut record = Record {
+        run,
+        grid: settings,
+        folds: Vec::new(),
+    };
+    if arguments.resume && file.is_file() {
+        let earlier: Record = serde_json::from_slice(&output::read_file(&file)?)
+            .map_err(|error| anyhow::anyhow!("{}: {error}; leave --resume out", shown(&file)))?;
+        if earlier.run != record.run {
+            bail!(
+                "{}: the run to resume tried other settings, another model or other data; give the same \
+                 arguments, or start afresh without --resume",
+                shown(&file)
+            );
+        }
+        record.folds = earlier.folds;
+    }
+
+    let total = record.grid.len() * arguments.parts * experiments.len();
+    let progress = Progress::new("classes left out", "runs", total as u64);
+    progress.skip(record.folds.len() as u64);
+    for (experiment, &seed) in experiments.iter().zip(&arguments.seeds) {
+        for part in 0..arguments.parts {
+            let fold = fold(experiment, part, arguments.parts, seed)?;
+            let mut learner = FoldLearner::new(&model, &fold, &device.device)?;
+            for place in 0..record.grid.len() {
+                let is_this =
+                    |done: &FoldResult| (done.place, done.seed, done.part) == (place, seed, part);
+                if record.folds.iter().any(is_this) {
+                    continue;
+                }
+                let config = TrainingConfig {
+                    seed,
+                    ..record.grid[place].clone()
+                };
+                let rates = learner.try_settings(&config)?;
+                record.folds.push(FoldResult {
+                    place,
+                    seed,
+                    part,
+                    rates,
+                });
+                output::write_json(&file, &record)?;
+                progress.advance(1);
+            }
+        }
+    }
+    progress.finish();
+    print_standings(
+        &standings(&record.folds, record.grid.len()),
+        &record.grid,
+        &arguments.axes,
+    )?;
+    say(&format!("{}: every fold", shown(&file)));
+    Ok(())
+}
+
+/// The in-distribution images alone: a set to measure on is not even opened.
+fn experiment(arguments: &TuneArguments, model: &ModelDirectory, seed: u64) -> Result<Experiment> {
+    let shots = arguments.training.shots;
+    match &arguments.data {
+        Some(data) => {
+            let folders = ImageFolders {
+                data,
+                ood: &[],
+                cache: arguments.out.join("features"),
+                batch: 16,
+                patches: false,
+            };
+            let device = arguments.device.open()?;
+            Experiment::from_folders(model, &device.device, &folders, shots, seed)
+        }
+        None if arguments.model.is_some() => bail!(
+            "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
+        ),
+        None => Experiment::embedded(model, shots, seed).map(|experiment| Experiment {
+            ood: Vec::new(),
+            ..experiment
+        }),
+    }
+}
+
+fn print_standings(standings: &[Standing], grid: &[TrainingConfig], axes: &[Axis]) -> Result<()> {
+    let mut text = String::new();
+    for axis in axes {
+        text.push_str(&format!("{:>16} ", axis.name));
+    }
+    text.push_str(
+        "  AUROC   FPR95  difference to the first ± its standard error   temperature  weight\n",
+    );
+    let best = standings
+        .first()
+        .map_or(0.0, |first| first.best.criterion());
+    for standing in standings {
+        let settings = serde_json::to_value(&grid[standing.place])?;
+        for axis in axes {
+            let value = &settings[&axis.name];
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            text.push_str(&format!("{value:>16} "));
+        }
+        text.push_str(&format!(
+            "  {:5.2}   {:5.2}  {:>23.2} ± {:<22.2}   {:>11.3}  {:>6}\n",
+            100.0 * standing.best.auroc,
+            100.0 * standing.best.fpr95,
+            100.0 * (standing.best.criterion() - best),
+            100.0 * standing.difference_error,
+            standing.best.settings.temperature,
+            standing.best.settings.negative_weight,
+        ));
+    }
+    // A closed stdout is no reason to fail.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    Ok(())
+}

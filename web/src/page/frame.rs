@@ -1,0 +1,32 @@
+//! Drawing once a frame, however much has changed.
+
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+
+use super::dom;
+
+/// Milliseconds until something that nobody sees is drawn.
+const UNSEEN: i32 = 500;
+
+/// Calls `draw` in the first frame that begins after `wait` milliseconds. A page that nobody sees
+/// has no frames; it is drawn all the same, a little later.
+pub fn draw_after(wait: f64, draw: fn()) {
+    if wait >= 1.0 {
+        dom::later(wait.ceil() as i32, move || next(draw));
+    } else {
+        next(draw);
+    }
+}
+
+fn next(draw: fn()) {
+    if dom::document().hidden() {
+        return dom::later(UNSEEN, draw);
+    }
+    let closure = Closure::once_into_js(draw);
+    if dom::window()
+        .request_animation_frame(closure.unchecked_ref())
+        .is_err()
+    {
+        draw();
+    }
+}
