@@ -43,11 +43,11 @@ pub struct LitArguments {
     pub vocabulary: Option<PathBuf>,
 
     /// Steps of the bag of words that the text tower starts from
-    #[arg(long, default_value_t = 1200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub bag_steps: u32,
 
     /// Steps of training the text tower
-    #[arg(long, default_value_t = 1500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 2200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub steps: u32,
 
     /// Seed of everything that is drawn; on the CPU a run repeats bit for bit

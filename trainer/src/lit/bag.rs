@@ -4,8 +4,9 @@
 //! value path of the first block the identity and everything behind it silent, what a tower says of
 //! a sentence is the projection of its mean token. Such a bag of words costs a small part of the
 //! tower and can already tell most names apart; from there the tower learns what order and
-//! relations add. (Measured: see the model card for what the whole recipe reaches; from random
-//! weights 1,500 steps of the tower ended at 76.8 % of the ImageNet names.)
+//! relations add. (Measured: a bag of 1,200 steps, four minutes, knows 64.4 % of the ImageNet names
+//! and 91.7 % of Caltech's; the model card says what the whole recipe reaches. From random weights
+//! 1,500 steps of the tower ended at 76.8 %; from a bag, 1,800 at 79.7 %.)
 
 use anyhow::{Context, Result, bail};
 use burn::optim::{AdamWConfig, AdamWState, Optimizer};

@@ -9,6 +9,7 @@ pub struct Facts {
     pub measured: usize,
     pub classes: usize,
     pub concepts: usize,
+    pub bag_steps: usize,
     pub steps: usize,
     pub seed: u64,
     pub minutes: f64,
@@ -61,9 +62,10 @@ without a download.
   {photos} labelled photos of {photographed} classes of Caltech-101, by their features. Negations
   (\"looks like but is not a …\", \"a photo without a …\") and styles are among the sentences: the
   first stand for the neighbours of a class, or for pictures in general minus the class.
-- {steps} steps of 384 captions; in the second half all names compete for synthetic and labelled
-  image features as well, as they do in a zero-shot classifier. Then the image projection is fitted
-  to the text features. Seed {seed}, {minutes:.0} minutes on a CPU. No photo is part of this model.
+- {bag_steps} steps as a bag of words, then {steps} steps as a tower, 384 captions each; in the
+  second half all names compete for synthetic and labelled image features as well, as
+  they do in a zero-shot classifier. Then the image projection is fitted to the text features.
+  Seed {seed}, {minutes:.0} minutes on a CPU. No photo is part of this model.
 
 ## What it scores
 
@@ -112,6 +114,7 @@ both are slightly optimistic. No out-of-distribution score was looked at.
         concepts = facts.concepts,
         photos = facts.photos,
         photographed = facts.photographed,
+        bag_steps = facts.bag_steps,
         steps = facts.steps,
         seed = facts.seed,
         minutes = facts.minutes,

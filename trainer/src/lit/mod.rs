@@ -2,11 +2,12 @@
 //! small text tower, without captions from the web.
 //!
 //! 1. [`space`]: the joint space, from the locked tower's own classifier.
-//! 2. [`captions`], [`train`]: the text tower learns sentences around the words of a concept
-//!    corpus, with what they mean in that space.
-//! 3. [`names`]: in the second half of the steps the class names compete for images as well, as
+//! 2. [`bag`]: the text tower starts as a bag of words.
+//! 3. [`captions`], [`train`]: it learns sentences around the words of a concept corpus, with what
+//!    they mean in that space.
+//! 4. [`names`]: in the second half of the steps the class names compete for images as well, as
 //!    they will in a zero-shot classifier.
-//! 4. The image projection is fitted once more, to the text features that the tower really gives.
+//! 5. The image projection is fitted once more, to the text features that the tower really gives.
 
 mod bag;
 mod captions;

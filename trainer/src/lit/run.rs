@@ -140,6 +140,7 @@ pub fn run(run: &Run) -> Result<()> {
             + concepts.nouns.len()
             + concepts.attributes.len()
             + concepts.styles.len(),
+        bag_steps: run.bag_steps,
         steps: run.steps,
         seed: run.seed,
         minutes: started.elapsed().as_secs_f64() / 60.0,
