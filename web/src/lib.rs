@@ -6,6 +6,7 @@
 
 pub mod animation;
 pub mod class_list;
+pub mod edited;
 pub mod message;
 pub mod plot;
 pub mod queue;

@@ -3,6 +3,8 @@
 //! Each message travels as `[json, attachment, …]` through `postMessage`: the enum as JSON,
 //! and photos, bundle files and thumbnails as they are, which costs nothing to hand over.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use shared::bundle::{Figures, MethodEntry};
 use shared::score::Explanation;
@@ -126,6 +128,9 @@ pub enum Report {
         unknown: Vec<UnknownWords>,
         /// The new scores.
         photos: Vec<(PhotoId, Scores)>,
+        /// For each method that is usable, the scores that the bundle's photos of none of its
+        /// classes now get, ascending. Empty when the classes are the bundle's own.
+        outsiders: BTreeMap<String, Vec<f64>>,
     },
     /// [`Order::Classes`] came to nothing; the old classes still count.
     ClassesRefused {

@@ -253,31 +253,46 @@ pub fn calibration(calibration: &Calibration, threshold: f64) -> String {
     let Some((low, high)) = range(calibration) else {
         return String::new();
     };
+    let thresholds = calibration.thresholds.as_slice();
+    let mut curves = vec![("curve-hit", thresholds, calibration.hit_rate.as_slice())];
+    if let Some(false_alarm) = &calibration.false_alarm {
+        curves.push(("curve-false", thresholds, false_alarm.as_slice()));
+    }
+    rates(&curves, (low, high), threshold)
+}
+
+/// False alarms alone over the threshold, between two thresholds: the share of `outsiders`
+/// (ascending) that score as high.
+pub fn outsiders(outsiders: &[f64], range: (f64, f64), threshold: f64) -> String {
+    if outsiders.is_empty() {
+        return String::new();
+    }
+    let count = outsiders.len();
+    let shares: Vec<f64> = (0..count)
+        .map(|below| (count - below) as f64 / count as f64)
+        .collect();
+    rates(&[("curve-false", outsiders, &shares)], range, threshold)
+}
+
+/// Curves of rates over thresholds, each with its class, and the threshold marked.
+fn rates(curves: &[(&str, &[f64], &[f64])], (low, high): (f64, f64), threshold: f64) -> String {
     let (width, height) = (340.0, 83.0);
     let x = |value: f64| ((value - low) / (high - low)).clamp(0.0, 1.0) * width;
-    let line = |rates: &[f64]| {
-        let mut path = String::new();
-        for (index, (threshold, rate)) in calibration.thresholds.iter().zip(rates).enumerate() {
-            let command = if index == 0 { 'M' } else { 'L' };
+    let mut svg = format!(
+        r#"<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true"><path class="axis" d="M0 {height}H{width}"/>"#
+    );
+    for (class, thresholds, rates) in curves {
+        let _ = write!(svg, r#"<path class="{class}" d=""#);
+        for (index, (threshold, rate)) in thresholds.iter().zip(*rates).enumerate() {
             let _ = write!(
-                path,
-                "{command}{:.1} {:.1}",
+                svg,
+                "{}{:.1} {:.1}",
+                if index == 0 { 'M' } else { 'L' },
                 x(*threshold),
                 2.0 + (1.0 - rate) * (height - 2.0)
             );
         }
-        path
-    };
-    let mut svg = format!(
-        r#"<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true"><path class="axis" d="M0 {height}H{width}"/><path class="curve-hit" d="{}"/>"#,
-        line(&calibration.hit_rate)
-    );
-    if let Some(false_alarm) = &calibration.false_alarm {
-        let _ = write!(
-            svg,
-            r#"<path class="curve-false" d="{}"/>"#,
-            line(false_alarm)
-        );
+        svg.push_str(r#""/>"#);
     }
     let _ = write!(
         svg,

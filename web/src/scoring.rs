@@ -1,5 +1,7 @@
 //! From an image feature to what the page shows, with the functions that the trainer uses.
 
+use std::collections::BTreeMap;
+
 use shared::bundle::{Map, MethodEntry};
 use shared::metric::MetricError;
 use shared::score::{ClassFeatures, Input, ScoreError};
@@ -100,9 +102,39 @@ pub fn place(image_feature: &[f32], map: &Map, map_features: &[f32]) -> Option<[
     place.iter().all(|value| value.is_finite()).then_some(place)
 }
 
+/// The scores, ascending, that each usable method gives to the bundle's photos of none of its
+/// classes: the points of the map that have no label. Empty where the map holds none.
+///
+/// This is what an edited class list can be held against. Nobody has measured photos of the new
+/// classes, but what belongs to nothing is there.
+///
+/// # Errors
+/// Features of another width than the classes'.
+pub fn outsiders(
+    map: &Map,
+    map_features: &[f32],
+    classes: &ClassFeatures,
+    methods: &[MethodEntry],
+) -> Result<BTreeMap<String, Vec<f64>>, ScoringError> {
+    let mut outsiders: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let rows = map_features.chunks_exact(classes.embed_dim.max(1));
+    for (point, feature) in map.points.iter().zip(rows) {
+        if point.label.is_some() {
+            continue;
+        }
+        for method in score(feature, classes, methods, None)?.methods {
+            let scores = outsiders.entry(method.id).or_default();
+            scores.push(method.explanation.score);
+        }
+    }
+    for scores in outsiders.values_mut() {
+        scores.sort_by(f64::total_cmp);
+    }
+    Ok(outsiders)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use shared::bundle::MapPoint;
     use shared::score::{MethodSettings, Verdict};
@@ -137,6 +169,37 @@ mod tests {
         assert!((scores.positive.unwrap() - 0.995).abs() < 1e-3);
         assert!((scores.negative.unwrap() + 0.0995).abs() < 1e-3);
         assert!(score(&[1.0], &classes(), &methods, None).is_err());
+    }
+
+    #[test]
+    fn what_has_no_label_is_an_outsider() {
+        let point = |label: Option<&str>| MapPoint {
+            x: 0.0,
+            y: 0.0,
+            series: 0,
+            label: label.map(str::to_owned),
+        };
+        let map = Map {
+            title: String::new(),
+            series: vec![String::new()],
+            points: vec![point(None), point(Some("cup")), point(None)],
+        };
+        let features = [1.0, 0.0, 0.0, 1.0, -1.0, 0.0];
+        let methods = [entry("negprompt"), entry("energy")];
+        let found = outsiders(&map, &features, &classes(), &methods).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["negprompt"]);
+        let alone = |feature: &[f32]| {
+            let scores = score(feature, &classes(), &methods, None).unwrap();
+            scores.method("negprompt").unwrap().explanation.score
+        };
+        let expected = [alone(&[-1.0, 0.0]), alone(&[1.0, 0.0])];
+        assert!(expected[0] < expected[1]);
+        assert_eq!(found["negprompt"], expected);
+        assert!(
+            outsiders(&map, &[], &classes(), &methods)
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]

@@ -20,6 +20,21 @@ pub fn rarity(p: f64) -> String {
     format!("{first}: of 100 photos that belong, {of_hundred} this low or lower.")
 }
 
+/// What it means that this fraction of photos known not to belong scores this high or higher.
+/// `None` when there are no such photos.
+pub fn among_outsiders(share: Option<f64>) -> String {
+    let Some(share) = share else {
+        return "How usual that is with these classes, nobody has measured.".to_owned();
+    };
+    let of_hundred = match share * 100.0 {
+        many if many <= 0.0 => "none scores".to_owned(),
+        many if many < 1.0 => "fewer than one scores".to_owned(),
+        many if many < 1.5 => "one scores".to_owned(),
+        many => format!("{} score", many.round()),
+    };
+    format!("Of 100 photos of other things, {of_hundred} this high or higher.")
+}
+
 /// A fraction of one in percent, with as many digits as it deserves near 0 and 1.
 pub fn percent(fraction: f64) -> String {
     let percent = fraction * 100.0;
@@ -113,6 +128,16 @@ mod tests {
         );
         assert!(rarity(0.012).contains("one scores"));
         assert!(rarity(0.04).starts_with("Unusual: of 100 photos that belong, 4 score"));
+    }
+
+    #[test]
+    fn outsiders_read_as_counts() {
+        let said = |share| among_outsiders(Some(share));
+        assert!(said(0.0).contains("100 photos of other things, none scores this high"));
+        assert!(said(0.005).contains("fewer than one scores"));
+        assert!(said(0.0125).contains(", one scores"));
+        assert!(said(0.25).contains(", 25 score this"));
+        assert!(among_outsiders(None).contains("nobody has measured"));
     }
 
     #[test]

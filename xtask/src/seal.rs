@@ -92,12 +92,10 @@ fn shrink(root: &Path, file: &Path) -> Result<()> {
 /// Writes `FILE.br` beside a file.
 fn pack(root: &Path, file: &Path) -> Result<()> {
     let bytes = read(file)?;
-    let kept = kept(root, &[&bytes, b"brotli 11"], "br")?;
+    let kept = kept(root, &[&bytes, b"brotli 11, window 24"], "br")?;
     if !kept.is_file() {
         let partial = kept.with_extension("partial");
-        // Above some megabytes the last step costs a minute and gains two percent.
-        let quality = if bytes.len() > 4_000_000 { 10 } else { 11 };
-        let mut writer = brotli::CompressorWriter::new(Vec::new(), 1 << 16, quality, 24);
+        let mut writer = brotli::CompressorWriter::new(Vec::new(), 1 << 16, 11, 24);
         writer.write_all(&bytes)?;
         std::fs::write(&partial, writer.into_inner())?;
         std::fs::rename(&partial, &kept)?;

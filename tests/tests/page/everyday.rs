@@ -7,6 +7,14 @@ use xtask::webdriver::Options;
 
 const SAMPLES: [&str; 3] = ["astronaut.jpg", "coffee.jpg", "rocket.jpg"];
 
+/// The number in a text such as `> 99.9 %`.
+fn percent(text: &str) -> f64 {
+    text.trim_start_matches(['<', '>', ' '])
+        .trim_end_matches(" %")
+        .parse()
+        .unwrap()
+}
+
 fn with_samples() -> Stage {
     let stage = Stage::ready(&Options::default());
     stage.show(&SAMPLES.map(sample), 300);
@@ -80,12 +88,6 @@ fn the_threshold_moves_every_verdict_at_once() {
     stage.browser.screenshot("threshold-high");
     set("0");
     let lax = stage.text("#rate-hit");
-    let percent = |text: &str| {
-        text.trim_start_matches(['<', '>', ' '])
-            .trim_end_matches(" %")
-            .parse::<f64>()
-            .unwrap()
-    };
     assert!(percent(&lax) > percent(&strict), "{lax} {strict}");
     assert_eq!(
         stage.card("astronaut.jpg")["score"],
@@ -143,6 +145,8 @@ fn methods_switch_without_reading_again() {
 fn classes_can_be_edited() {
     let stage = with_samples();
     let classes = "#classes";
+    let threshold = stage.text("#threshold-value");
+    let before = percent(&stage.text("#rate-false"));
     let own = stage
         .browser
         .run("return document.querySelector('#classes').value");
@@ -165,12 +169,23 @@ fn classes_can_be_edited() {
         stage.text("#classes-warnings")
     );
     for file in SAMPLES {
-        let class = stage.card(file)["class"].as_str().unwrap().to_owned();
+        let card = stage.card(file);
+        let class = card["class"].as_str().unwrap();
         assert!(
-            ["rocket", "astronaut", "espresso", "qwzxv gadget"].contains(&class.as_str()),
+            ["rocket", "astronaut", "espresso", "qwzxv gadget"].contains(&class),
             "{class}"
         );
+        // What was measured with other classes is not said of these.
+        let text = card["text"].as_str().unwrap();
+        assert!(text.contains("photos of other things"), "{text}");
+        assert!(!text.contains("photos that belong"), "{text}");
     }
+    // The threshold went with the scores: as many photos of nothing are let in as before.
+    assert_eq!(stage.text("#rate-hit"), "–");
+    let let_in = percent(&stage.text("#rate-false"));
+    assert!((let_in - before).abs() < 2.0, "{let_in} % after {before} %");
+    assert_ne!(stage.text("#threshold-value"), threshold);
+    assert_eq!(stage.card("coffee.jpg")["verdict"], "in");
     stage
         .browser
         .run("document.querySelector('#panel-classes').scrollIntoView()");
@@ -196,6 +211,7 @@ fn classes_can_be_edited() {
         ),
         own
     );
+    assert_eq!(stage.text("#threshold-value"), threshold);
 }
 
 #[test]

@@ -182,6 +182,7 @@ mod tests {
             .collect();
         lines.push(r#"{"kind":"caltech","name":"vase","synonyms":[],"same":5}"#.into());
         lines.push(r#"{"kind":"caltech","name":"Faces","synonyms":["face"]}"#.into());
+        lines.push(r#"{"kind":"hypernym","name":"bird","synonyms":[],"leaves":[1,2,3]}"#.into());
         lines.push(r#"{"kind":"style","name":"sketch","leaves":[2],"weight":0.4}"#.into());
         Concepts::parse(&lines.join("\n"), CLASSES).unwrap()
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use js_sys::{Array, Uint8Array};
 use shared::score::Verdict;
 use wasm_bindgen::prelude::*;
+use web::edited;
 use web::message::{
     BundleSource, DeviceChoice, Opened, Order, PhotoId, Reading, Report, UnknownWords,
 };
@@ -46,6 +47,8 @@ pub struct App {
     device: DeviceChoice,
     classes: Vec<String>,
     edited: bool,
+    /// With edited classes, for each method: see [`Report::Scored`].
+    outsiders: BTreeMap<String, Vec<f64>>,
     method: String,
     thresholds: BTreeMap<String, f64>,
     view: &'static str,
@@ -191,7 +194,13 @@ impl App {
                 edited,
                 unknown,
                 photos,
+                outsiders,
             } => {
+                if self.classes != classes {
+                    // A threshold of the old classes says nothing of the new ones.
+                    self.thresholds.clear();
+                }
+                self.outsiders = outsiders;
                 self.scored(classes, edited, &unknown, photos);
             }
             Report::ClassesRefused { message } => class_panel::show_refusal(&message),
@@ -223,6 +232,7 @@ impl App {
         if !same {
             self.classes.clone_from(&opened.classes);
             self.edited = false;
+            self.outsiders.clear();
             self.thresholds.clear();
             if !opened.methods.iter().any(|entry| entry.id == self.method) {
                 let first = opened.methods.first().map(|entry| entry.id.clone());
@@ -432,7 +442,7 @@ impl App {
         self.show_all();
     }
 
-    /// Moves the threshold; `None` for the one that keeps 95 %.
+    /// Moves the threshold; `None` for the bundle's own, or the one that goes with edited classes.
     pub fn choose_threshold(&mut self, threshold: Option<f64>) {
         match threshold {
             Some(threshold) => self.thresholds.insert(self.method.clone(), threshold),
@@ -441,7 +451,7 @@ impl App {
         let Some(standard) = self.standard() else {
             return;
         };
-        threshold_panel::show(&standard, self.edited, threshold.is_none());
+        threshold_panel::show(&standard, threshold.is_none());
         for photo in self.photos.values() {
             if let Some(card) = &photo.card {
                 card.show_threshold(photo, &standard);
@@ -581,16 +591,21 @@ impl App {
             .methods
             .iter()
             .find(|entry| entry.id == self.method)?;
-        let threshold = self
-            .thresholds
-            .get(&self.method)
-            .copied()
-            .unwrap_or(entry.threshold);
+        let outsiders = self.edited.then(|| {
+            let scores = self.outsiders.get(&self.method);
+            scores.map_or(&[][..], Vec::as_slice)
+        });
+        let own = || {
+            let measured_anew = outsiders.and_then(|scores| edited::threshold(entry, scores));
+            measured_anew.unwrap_or(entry.threshold)
+        };
+        let chosen = self.thresholds.get(&self.method).copied();
         Some(Standard {
             opened,
             classes: &self.classes,
             method: &self.method,
-            threshold,
+            threshold: chosen.unwrap_or_else(own),
+            outsiders,
         })
     }
 
@@ -695,7 +710,7 @@ impl App {
         };
         method_panel::show(&standard, self.edited);
         let own = !self.thresholds.contains_key(&self.method);
-        threshold_panel::show(&standard, self.edited, own);
+        threshold_panel::show(&standard, own);
         if !self.edited {
             class_panel::show(&self.classes, false, &[], standard.opened.classes.len());
         }

@@ -132,8 +132,7 @@ impl Card {
         );
         dom::set(&self.root, "data-score", &explanation.score.to_string());
         self.trouble.set_text_content(note);
-        self.rarity
-            .set_text_content(Some(&wording::rarity(score.p_value)));
+        self.rarity.set_text_content(Some(&standard.rarity(score)));
         self.show_verdict(score, standard);
         dom::replace(&self.top, self.bars(score, standard));
         self.negatives.set_hidden(explanation.negatives.is_empty());

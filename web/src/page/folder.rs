@@ -10,11 +10,10 @@ use web_sys::{
 /// More files than this are not read out of a folder.
 const MOST_FILES: usize = 5_000;
 
-/// Whether what was dropped is a folder.
+/// Whether what was dropped is a folder. Entries are taken for what they are by their fields:
+/// Chromium hands out entries that are no instances of the interface `FileSystemEntry`.
 pub fn is_folder(entry: &JsValue) -> bool {
-    entry
-        .dyn_ref::<FileSystemEntry>()
-        .is_some_and(FileSystemEntry::is_directory)
+    entry.unchecked_ref::<FileSystemEntry>().is_directory()
 }
 
 /// All files among and below `entries`.
@@ -28,7 +27,7 @@ pub async fn files(entries: Vec<JsValue>) -> Result<Vec<File>, JsValue> {
         if files.len() >= MOST_FILES {
             break;
         }
-        let entry: FileSystemEntry = entry.dyn_into()?;
+        let entry: FileSystemEntry = entry.unchecked_into();
         if entry.is_directory() {
             let reader = entry
                 .unchecked_into::<FileSystemDirectoryEntry>()

@@ -3,6 +3,7 @@
 use shared::score::{ScoreScale, Verdict, method};
 use web::message::{MethodScore, Opened, Reading};
 use web::record::{ClassShare, Record};
+use web::wording;
 use web_sys::{Blob, Url};
 
 use super::card::Card;
@@ -41,6 +42,9 @@ pub struct Standard<'a> {
     pub method: &'a str,
     /// Its threshold.
     pub threshold: f64,
+    /// With edited classes: the scores that the method gives to the bundle's photos of none of
+    /// its classes, ascending.
+    pub outsiders: Option<&'a [f64]>,
 }
 
 impl Standard<'_> {
@@ -56,6 +60,9 @@ impl Standard<'_> {
 
     /// The scores between which gauges and the slider run.
     pub fn range(&self) -> (f64, f64) {
+        if let Some(range) = self.outsiders.and_then(web::edited::range) {
+            return range;
+        }
         let entry = self
             .opened
             .methods
@@ -64,6 +71,18 @@ impl Standard<'_> {
         entry
             .and_then(|entry| web::plot::range(&entry.calibration))
             .unwrap_or((self.threshold - 1.0, self.threshold + 1.0))
+    }
+
+    /// How rare a score is, in words: among photos that belong, or, with edited classes, among
+    /// those that do not.
+    pub fn rarity(&self, score: &MethodScore) -> String {
+        match self.outsiders {
+            None => wording::rarity(score.p_value),
+            Some(outsiders) => wording::among_outsiders(web::edited::share_at_or_above(
+                outsiders,
+                score.explanation.score,
+            )),
+        }
     }
 
     /// A class's name.
@@ -143,7 +162,8 @@ impl Photo {
             record.class = Some(standard.class(explanation.predicted).to_owned());
             record.score = Some(explanation.score);
             record.threshold = Some(standard.threshold);
-            record.p_value = Some(score.p_value);
+            // Nobody has measured photos of edited classes.
+            record.p_value = standard.outsiders.is_none().then_some(score.p_value);
             record.method = Some(standard.method_name().to_owned());
             record.top5 = explanation
                 .top

@@ -1,7 +1,7 @@
 //! The threshold and what to expect of it.
 
 use shared::score::ScoreScale;
-use web::{plot, wording};
+use web::{edited, plot, wording};
 use web_sys::{Element, Event, HtmlElement, HtmlInputElement};
 
 use super::app::{self, App};
@@ -30,8 +30,8 @@ pub fn start() {
     );
 }
 
-/// Shows the threshold of the chosen method; `own` when it is the bundle's.
-pub fn show(standard: &Standard, edited: bool, own: bool) {
+/// Shows the threshold of the chosen method; `own` when the user has not moved it.
+pub fn show(standard: &Standard, own: bool) {
     let Some(entry) = standard
         .opened
         .methods
@@ -48,19 +48,29 @@ pub fn show(standard: &Standard, edited: bool, own: bool) {
     if (slider.value_as_number() - place).abs() > 0.75 {
         slider.set_value_as_number(place.round());
     }
-    let expected = entry.calibration.at(standard.threshold);
-    let hit = wording::percent(expected.hit_rate);
-    let false_alarm = expected
-        .false_alarm
-        .map_or("–".to_owned(), wording::percent);
+    let (hit, false_alarm) = match standard.outsiders {
+        None => {
+            let expected = entry.calibration.at(standard.threshold);
+            (Some(expected.hit_rate), expected.false_alarm)
+        }
+        Some(outsiders) => (
+            None,
+            edited::share_at_or_above(outsiders, standard.threshold),
+        ),
+    };
+    let percent = |rate: Option<f64>| rate.map_or("–".to_owned(), wording::percent);
+    let said = |rate: Option<f64>| rate.map_or("an unknown share".to_owned(), wording::percent);
     dom::set(
         &slider,
         "aria-valuetext",
         &format!(
-            "{}: keeps {hit} of photos that belong, lets in {false_alarm} of those that do not",
-            wording::score(standard.threshold)
+            "{}: keeps {} of photos that belong, lets in {} of those that do not",
+            wording::score(standard.threshold),
+            said(hit),
+            said(false_alarm)
         ),
     );
+    let (hit, false_alarm) = (percent(hit), percent(false_alarm));
     let text = |id: &str, text: &str| dom::by_id::<Element>(id).set_text_content(Some(text));
     let mut value = format!("score {}", wording::score(standard.threshold));
     if standard.scale() == ScoreScale::Probability {
@@ -71,20 +81,31 @@ pub fn show(standard: &Standard, edited: bool, own: bool) {
     text("rate-hit", &hit);
     text("rate-false", &false_alarm);
     let set = entry.reference_ood.as_deref();
-    let mut note = match set {
-        Some(set) => format!(
+    let note = match (standard.outsiders, set) {
+        (Some([]), _) => "The threshold is the bundle's, for its own classes. With yours, nobody knows what it keeps and lets in: look at a few photos and move it.".to_owned(),
+        (Some(outsiders), _) => format!(
+            "Your classes were never measured. {} that show none of the bundle's were scored against them; until you move it, the threshold lets in as many of those as before.",
+            wording::photos(outsiders.len())
+        ),
+        (None, Some(set)) => format!(
             "Measured on held-out photos of the classes, and on photos of none of them: {}.",
             set.replace(" + ", ", ").replace('_', " ")
         ),
-        None => {
+        (None, None) => {
             "Measured on held-out photos of the classes; the bundle holds no others.".to_owned()
         }
     };
-    if edited {
-        note.push_str(" That was with the bundle's classes: with yours, expect other rates.");
-    }
     text("rate-note", &note);
-    dom::by_id::<HtmlElement>("threshold-reset").set_hidden(own);
-    dom::by_id::<Element>("threshold-curve")
-        .set_inner_html(&plot::calibration(&entry.calibration, standard.threshold));
+    let reset: HtmlElement = dom::by_id("threshold-reset");
+    reset.set_hidden(own);
+    let back = match standard.outsiders {
+        None => "Back to 95 %",
+        Some(_) => "Back",
+    };
+    reset.set_text_content(Some(back));
+    let curve = match standard.outsiders {
+        None => plot::calibration(&entry.calibration, standard.threshold),
+        Some(outsiders) => plot::outsiders(outsiders, standard.range(), standard.threshold),
+    };
+    dom::by_id::<Element>("threshold-curve").set_inner_html(&curve);
 }

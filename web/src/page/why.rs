@@ -137,7 +137,7 @@ fn summary(photo: &Photo, standard: &Standard) -> String {
             standard.method_name()
         )
     };
-    format!("{verdict} {similarity} {}", wording::rarity(score.p_value))
+    format!("{verdict} {similarity} {}", standard.rarity(score))
 }
 
 fn show_strip(photos: &BTreeMap<PhotoId, Photo>, chosen: Option<PhotoId>) {
@@ -228,7 +228,11 @@ fn show_score(standard: &Standard, photo: Option<&Photo>) {
             dashed: false,
         });
     }
-    let figure = standard.opened.figures.scores.get(standard.method);
+    // Scores against edited classes stand on another scale than those the bundle measured.
+    let figure = match standard.outsiders {
+        None => standard.opened.figures.scores.get(standard.method),
+        Some(_) => None,
+    };
     let caption = format!(
         "By {}. What stands to the right of the broken line is in.",
         standard.method_name()

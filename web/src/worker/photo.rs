@@ -59,6 +59,20 @@ pub async fn read(blob: &Blob) -> Result<Decoded, String> {
 
 /// The error as a sentence.
 fn sentence(error: &ImageError) -> String {
+    // The limit is a setting of the command line only.
+    if let ImageError::TooLarge {
+        width,
+        height,
+        pixels,
+        limit,
+    } = error
+    {
+        return format!(
+            "{width} x {height} is {:.0} million pixels, and the page reads up to {:.0} million. Scale the image down.",
+            *pixels as f64 / 1e6,
+            *limit as f64 / 1e6
+        );
+    }
     let text = error.to_string();
     let mut letters = text.chars();
     match letters.next() {

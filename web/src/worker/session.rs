@@ -1,7 +1,7 @@
 //! What the worker does with its orders.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use shared::bundle::{Bundle, BundleReader, Manifest, Role};
 use shared::clip::preprocess::preprocess;
@@ -224,12 +224,22 @@ impl Session {
             Ok(classes) => self.classes = classes,
             Err(message) => return line::send(&Report::ClassesRefused { message }),
         }
+        let edited = names != self.manifest.classes;
+        let outsiders = match &self.manifest.figures.map {
+            Some(map) if edited => {
+                let methods = &self.manifest.methods;
+                scoring::outsiders(map, &self.map_features, &self.classes, methods)
+                    .unwrap_or_default()
+            }
+            _ => BTreeMap::new(),
+        };
         let photos = self
             .photos
             .iter()
             .filter_map(|(id, feature)| Some((*id, self.score(feature).ok()?)));
         let report = Report::Scored {
-            edited: names != self.manifest.classes,
+            edited,
+            outsiders,
             unknown: self
                 .text
                 .as_ref()
