@@ -147,7 +147,6 @@ fn scores_are_those_of_scipy() {
         ("patch_locoop", Input::PatchLoCoOp),
         ("probe", Input::Probe),
         ("clipped_probe", Input::ClippedProbe),
-        ("moved_probe", Input::MovedProbe),
     ];
     for case in cases::<ScoreCase>("scores.json") {
         let similarities = kinds

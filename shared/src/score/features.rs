@@ -46,8 +46,6 @@ pub struct ImageFeatures<'a> {
     pub global: &'a [f32],
     /// `[images, patches, d]`; empty when there are none.
     pub patches: &'a [f32],
-    /// `[images, d]`: of the same images moved as ODIN moves them; empty when there are none.
-    pub moved: &'a [f32],
 }
 
 /// A linear classifier over unit-length image features: `logits = W I + b`.
@@ -161,7 +159,6 @@ impl ClassFeatures {
         let rows = images.global.len().checked_div(width).unwrap_or(0);
         for (what, features, fits) in [
             ("the image features", images.global, rows * width),
-            ("the features of moved images", images.moved, rows * width),
             (
                 "the features of patches",
                 images.patches,
@@ -197,12 +194,6 @@ impl ClassFeatures {
                 buffer.of(Input::ClippedProbe).extend(probe.logits(&unit));
             }
         }
-        if let Some(probe) = &self.probe {
-            for (row, feature) in images.moved.chunks_exact(width).enumerate() {
-                normalise_into(&mut unit, feature, row)?;
-                buffer.of(Input::MovedProbe).extend(probe.logits(&unit));
-            }
-        }
         let patches = images.patches.len() / (rows * width).max(1);
         for (place, patch) in images.patches.chunks_exact(width).enumerate() {
             normalise_into(&mut unit, patch, place / patches)?;
@@ -225,8 +216,6 @@ impl ClassFeatures {
             Input::ClippedProbe => self.probe.is_some() && self.react_clip.is_some(),
             Input::PatchZeroShot => patches && !self.zero_shot.is_empty(),
             Input::PatchLoCoOp => patches && !self.locoop.is_empty(),
-            // Moving an image takes the image itself.
-            Input::MovedProbe => false,
             input => {
                 let mut prompts = self.prompts().into_iter();
                 prompts.any(|(kind, rows)| kind == *input && !rows.is_empty())
@@ -243,8 +232,7 @@ impl ClassFeatures {
             if needed { rows.clone() } else { Vec::new() }
         };
         let clipped = inputs.contains(&Input::ClippedProbe);
-        let probe =
-            clipped || inputs.contains(&Input::Probe) || inputs.contains(&Input::MovedProbe);
+        let probe = clipped || inputs.contains(&Input::Probe);
         Self {
             embed_dim: self.embed_dim,
             logit_scale: self.logit_scale,
@@ -469,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn patches_and_moved_images_are_compared_beside_the_image() {
+    fn patches_are_compared_beside_the_image() {
         let features = example(8);
         let mut generator = Generator::new(15);
         let (global, patches) = (
@@ -479,11 +467,9 @@ mod tests {
         let images = ImageFeatures {
             global: &global,
             patches: &patches,
-            moved: &global,
         };
         let all = features.compare(&images).unwrap();
         let second = all.rows().row(1).unwrap();
-        assert_eq!(second.get(Input::MovedProbe), second.get(Input::Probe));
         let third_patch = features.similarities(&patches[40..48]).unwrap();
         let expected = third_patch.one().unwrap();
         assert_eq!(
@@ -527,12 +513,7 @@ mod tests {
         let whole = features.similarities(&image).unwrap();
         for &method in methods() {
             let offered = features.offers(method, false);
-            assert_eq!(
-                offered,
-                method.id() != "odin"
-                    && !method.id().starts_with("gl")
-                    && method.id() != "locoop-gl"
-            );
+            assert_eq!(offered, !["gl-mcm", "locoop-gl"].contains(&method.id()));
             if !offered {
                 continue;
             }

@@ -58,7 +58,7 @@ impl Method for MaxLogit {
         similarities: &Similarities<'_>,
         settings: &MethodSettings,
     ) -> Result<Vec<f64>, ScoreError> {
-        probe_probabilities(self, Input::Probe, similarities, settings)
+        probe_probabilities(self, similarities, settings)
     }
 }
 

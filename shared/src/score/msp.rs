@@ -46,7 +46,9 @@ impl Method for Msp {
         similarities: &Similarities<'_>,
         settings: &MethodSettings,
     ) -> Result<f64, ScoreError> {
-        max_probability(self, Input::Probe, similarities, settings)
+        settings.check()?;
+        let logits = similarities.require(self.name(), Input::Probe)?;
+        log_odds_of_max(self.name(), logits, 1.0 / f64::from(settings.temperature))
     }
 
     fn class_probabilities(
@@ -54,31 +56,18 @@ impl Method for Msp {
         similarities: &Similarities<'_>,
         settings: &MethodSettings,
     ) -> Result<Vec<f64>, ScoreError> {
-        probe_probabilities(self, Input::Probe, similarities, settings)
+        probe_probabilities(self, similarities, settings)
     }
-}
-
-/// The rule of MSP over one kind of logits.
-pub(super) fn max_probability(
-    method: &dyn Method,
-    logits: Input,
-    similarities: &Similarities<'_>,
-    settings: &MethodSettings,
-) -> Result<f64, ScoreError> {
-    settings.check()?;
-    let logits = similarities.require(method.name(), logits)?;
-    log_odds_of_max(method.name(), logits, 1.0 / f64::from(settings.temperature))
 }
 
 /// `softmax(logits)` of the linear probe; the temperature serves detection only.
 pub(super) fn probe_probabilities(
     method: &dyn Method,
-    logits: Input,
     similarities: &Similarities<'_>,
     settings: &MethodSettings,
 ) -> Result<Vec<f64>, ScoreError> {
     settings.check()?;
-    let logits = similarities.require(method.name(), logits)?;
+    let logits = similarities.require(method.name(), Input::Probe)?;
     Ok(softmax(logits, 1.0))
 }
 

@@ -58,6 +58,6 @@ impl Method for ReAct {
         similarities: &Similarities<'_>,
         settings: &MethodSettings,
     ) -> Result<Vec<f64>, ScoreError> {
-        probe_probabilities(self, Input::Probe, similarities, settings)
+        probe_probabilities(self, similarities, settings)
     }
 }

@@ -34,13 +34,11 @@ pub enum Input {
     Probe,
     /// `[classes]`: logits of the linear probe for the image feature with large entries clipped.
     ClippedProbe,
-    /// `[classes]`: logits of the linear probe for the image moved against the gradient.
-    MovedProbe,
 }
 
 impl Input {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::Positive,
         Self::Negative,
         Self::ZeroShot,
@@ -53,7 +51,6 @@ impl Input {
         Self::PatchLoCoOp,
         Self::Probe,
         Self::ClippedProbe,
-        Self::MovedProbe,
     ];
 
     /// Whether the values come in groups of one a class, so that a class can be left out of them.
@@ -87,7 +84,6 @@ impl fmt::Display for Input {
             Self::PatchLoCoOp => "similarities of patches with LoCoOp's prompts",
             Self::Probe => "logits of a linear probe",
             Self::ClippedProbe => "logits of a linear probe for clipped features",
-            Self::MovedProbe => "logits of a linear probe for moved images",
         })
     }
 }

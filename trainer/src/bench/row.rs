@@ -11,7 +11,7 @@ use shared::bundle::Map;
 
 use crate::output;
 use crate::report::{
-    DataReport, LossFigure, MethodReport, ReliabilityFigure, RocFigure, ScoreFigure,
+    DataReport, LossFigure, MethodReport, Mistake, ReliabilityFigure, RocFigure, ScoreFigure,
     SimilarityFigure,
 };
 
@@ -37,17 +37,6 @@ pub struct Row {
     pub reliability: Option<ReliabilityFigure>,
     /// Its most confident mistakes.
     pub mistakes: Vec<Mistake>,
-}
-
-/// An image that a method judged wrongly, and was surest of.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Mistake {
-    /// The set the image is of.
-    pub set: String,
-    /// The image's file, as the data name it.
-    pub file: String,
-    /// The method's score.
-    pub score: f64,
 }
 
 /// What a trial showed beside its rows.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::{Figures, MapFigure, MethodReport, RocFigure, SetReport};
+use crate::report::{
+    Figures, MapFigure, MethodReport, MistakeReport, ReliabilityFigure, RocFigure, SetReport,
+};
 
-use super::row::{Mistake, Row, TrialRecord};
+use super::row::{Row, TrialRecord};
 
 /// What a suite found.
 #[derive(Default)]
@@ -14,9 +16,7 @@ pub struct Summary {
     /// Figures of the first seed.
     pub figures: Figures,
     /// The most confident mistakes of the best method, in the first seed.
-    pub mistakes: Vec<Mistake>,
-    /// The method they are of.
-    pub mistaken: String,
+    pub mistakes: Option<MistakeReport>,
 }
 
 /// Means and standard deviations over seeds; figures come from the first seed, whose rows and
@@ -46,7 +46,9 @@ pub fn summarise(rows: &[Row], record: Option<&TrialRecord>) -> Summary {
     let mut figures = Figures::default();
     for (_, row) in &methods {
         figures.scores.push(row.scores.clone());
-        figures.reliability.extend(row.reliability.clone());
+        if let Some(reliability) = &row.reliability {
+            add_reliability(&mut figures.reliability, reliability);
+        }
         for of_set in &row.roc {
             match figures.roc.iter_mut().find(|roc| roc.set == of_set.set) {
                 Some(roc) => roc.curves.extend(of_set.curves.clone()),
@@ -62,16 +64,25 @@ pub fn summarise(rows: &[Row], record: Option<&TrialRecord>) -> Summary {
         figures.similarities.clone_from(&record.similarities);
         figures.map = record.map.clone().map(|map| MapFigure { map });
     }
-    let (mistaken, mistakes) = methods
-        .first()
-        .map_or_else(Default::default, |(method, row)| {
-            (method.name.clone(), row.mistakes.clone())
-        });
+    let mistakes = methods.first().map(|(method, row)| MistakeReport {
+        method: method.name.clone(),
+        images: row.mistakes.clone(),
+    });
     Summary {
         methods: methods.into_iter().map(|(method, _)| method).collect(),
         figures,
-        mistakes,
-        mistaken,
+        mistakes: mistakes.filter(|mistakes| !mistakes.images.is_empty()),
+    }
+}
+
+/// Methods that name the class alike share a diagram.
+fn add_reliability(figures: &mut Vec<ReliabilityFigure>, figure: &ReliabilityFigure) {
+    let same = |other: &&mut ReliabilityFigure| {
+        (&other.curve.x, &other.curve.y) == (&figure.curve.x, &figure.curve.y)
+    };
+    match figures.iter_mut().find(same) {
+        Some(other) => other.method = format!("{}, {}", other.method, figure.method),
+        None => figures.push(figure.clone()),
     }
 }
 

@@ -10,10 +10,10 @@ use serde_json::json;
 use shared::bundle::Map;
 use shared::score::{ClassFeatures, Input, Method, methods};
 
-use super::row::{Mistake, Row, Rows, TrialRecord};
+use super::row::{Row, Rows, TrialRecord};
 use crate::model::ModelDirectory;
 use crate::progress::say;
-use crate::report::{LossFigure, ScoredMethod, measure, reliability, similarity_figures};
+use crate::report::{LossFigure, Mistake, ScoredMethod, measure, reliability, similarity_figures};
 use crate::training::TrainingConfig;
 use crate::training::evaluate::{choose_settings, largest_similarities, score_with};
 use crate::training::experiment::{ClassSplit, Experiment};
@@ -39,6 +39,16 @@ pub struct Trial {
     pub methods: Vec<&'static dyn Method>,
 }
 
+impl Trial {
+    /// A method's name in the tables and figures: with what the trial changes.
+    fn name_of(&self, method: &dyn Method) -> String {
+        match self.variant.as_str() {
+            "" => method.name().to_owned(),
+            variant => format!("{}, {variant}", method.name()),
+        }
+    }
+}
+
 /// What all trials of a suite share.
 pub struct Bench<'a> {
     /// The model.
@@ -53,6 +63,8 @@ pub struct Bench<'a> {
     pub experiment: &'a dyn Fn(usize, u64) -> Result<Experiment>,
     /// Labels mined for a class list: they do not depend on the seed.
     pub labels: BTreeMap<String, Option<NegativeLabels>>,
+    /// Rows that an earlier run had finished.
+    pub taken_over: usize,
 }
 
 impl Bench<'_> {
@@ -80,6 +92,7 @@ impl Bench<'_> {
             .map(|method| Rows::key(&json!({"method": method.id(), "trial": depends})))
             .collect::<Result<Vec<_>>>()?;
         let done: Vec<Option<Row>> = keys.iter().map(|key| self.rows.get(key)).collect();
+        self.taken_over += done.iter().flatten().count();
         let record: Option<TrialRecord> = self.rows.get(&trial_key);
         if let (Some(record), true) = (&record, done.iter().all(Option::is_some)) {
             return Ok((done.into_iter().flatten().collect(), record.clone()));
@@ -127,17 +140,8 @@ impl Bench<'_> {
                 since.elapsed().as_secs_f64() + learning_seconds(method, &learned, labels);
             let row = row(trial, &experiment, scores.scored, seconds)?;
             finished.put(key, &row)?;
-            say(&format!(
-                "{}{}, seed {}: {:.1} s",
-                method.name(),
-                if trial.variant.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", trial.variant)
-                },
-                config.seed,
-                seconds
-            ));
+            let (name, seed) = (trial.name_of(method), config.seed);
+            say(&format!("{name}, seed {seed}: {seconds:.1} s"));
             rows.push(row);
         }
         let record = match record {
@@ -172,31 +176,26 @@ impl Bench<'_> {
     }
 }
 
-/// Why a method has no row in a trial; none when it has one.
+/// What a method takes that a trial cannot give; none when it has a row.
 pub fn why_not(
     method: &dyn Method,
     experiment: &Experiment,
     trial: &Trial,
 ) -> Option<&'static str> {
     let needs = |wanted: &[Input]| method.needs().iter().any(|need| wanted.contains(need));
-    if needs(&[Input::MovedProbe]) {
-        return Some(
-            "needs the gradient through the image tower, which cached features do not have",
-        );
-    }
     let takes_patches = method.needs().iter().any(|need| need.takes_patches());
     if (takes_patches || needs(&[Input::LoCoOp])) && !experiment.has_patches() {
         return Some(
-            "needs features of patches, which the embedded features do not hold: run the suite on images with --data",
+            "features of patches, which the embedded features do not hold (run the suite on images with `--data`)",
         );
     }
     if needs(&[Input::No, Input::Named, Input::Mined, Input::Conjugated])
         && (trial.config.label_pool == 0 || trial.split.is_open_vocabulary())
     {
-        return Some("takes a pool of words, which this suite leaves out");
+        return Some("a pool of words, which this suite leaves out");
     }
     if needs(&[Input::Probe]) && trial.split.is_open_vocabulary() {
-        return Some("takes a probe, which knows only the classes it learned");
+        return Some("a probe, which knows only the classes it learned");
     }
     None
 }
@@ -243,8 +242,13 @@ fn learning_seconds(
     if needs(Input::LoCoOp) {
         seconds += stage("LoCoOp");
     }
-    if needs(Input::Named) {
-        seconds += labels.map_or(0.0, |labels| labels.seconds);
+    if let Some(labels) = labels {
+        if needs(Input::Mined) || needs(Input::Conjugated) {
+            seconds += labels.seconds;
+        }
+        if needs(Input::No) {
+            seconds += labels.no_seconds;
+        }
     }
     seconds
 }
@@ -256,22 +260,20 @@ fn row(trial: &Trial, experiment: &Experiment, scored: ScoredMethod, seconds: f6
     let [scored] = scored;
     let mut method = measured.methods[0].clone();
     method.seconds = Some(seconds);
-    let reliability = reliability(
-        scored.method.name(),
-        &scored.id_predictions,
-        &experiment.test.labels,
-    );
+    let name = trial.name_of(scored.method);
     let mut scores = measured.figures.scores[0].clone();
-    if !trial.variant.is_empty() {
-        scores.method = format!("{}, {}", scores.method, trial.variant);
+    scores.method.clone_from(&name);
+    let mut roc = measured.figures.roc;
+    for curve in roc.iter_mut().flat_map(|figure| &mut figure.curves) {
+        curve.name.clone_from(&name);
     }
     Ok(Row {
         variant: trial.variant.clone(),
         seed: trial.config.seed,
         seconds,
         scores,
-        roc: measured.figures.roc,
-        reliability,
+        roc,
+        reliability: reliability(&name, &scored.id_predictions, &experiment.test.labels),
         mistakes: mistakes(experiment, &scored, method.threshold),
         method,
     })
@@ -327,6 +329,7 @@ fn record_of(
     let mut timings = learned.timings.clone();
     if let Some(labels) = labels {
         timings.insert("negative labels".into(), labels.seconds);
+        timings.insert("\"no\" prompts".into(), labels.no_seconds);
     }
     Ok(TrialRecord {
         data: experiment.data.clone(),

@@ -119,6 +119,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         checkpoints: out.join("checkpoints"),
         experiment: &experiment,
         labels: BTreeMap::new(),
+        taken_over: 0,
     };
     let trials = plan(
         arguments.suite,
@@ -151,21 +152,13 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
     }
     notes.extend(first.notes);
     notes.push(seed_note(&seeds));
-    if !summary.mistakes.is_empty() {
-        let files: Vec<String> = summary
-            .mistakes
-            .iter()
-            .map(|mistake| format!("{}: `{}` ({:.3})", mistake.set, mistake.file, mistake.score))
-            .collect();
-        notes.push(format!(
-            "The most confident mistakes of {} in the first seed, by set and file: {}.",
-            summary.mistaken,
-            files.join("; ")
-        ));
-    }
     let mut timings = first.timings;
     let total = started.elapsed().as_secs_f64();
-    timings.insert("this run, finished rows taken over".to_owned(), total);
+    let whole = match bench.taken_over {
+        0 => "total".to_owned(),
+        rows => format!("this run, with {rows} finished rows taken over"),
+    };
+    timings.insert(whole, total);
     let report = Report {
         title: title(&arguments),
         model: ModelReport {
@@ -185,6 +178,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         notes,
         reproduce: vec![super::train::command_line()],
         figures: summary.figures,
+        mistakes: summary.mistakes,
     };
     output::write_json(&out.join("report.json"), &report)?;
     output::write_file(&out.join("report.html"), write_html(&report).as_bytes())?;
@@ -199,6 +193,10 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
 }
 
 fn seeds(arguments: &BenchArguments) -> Result<Vec<u64>> {
+    let single = arguments.training.seed;
+    if single != 0 {
+        bail!("--seed {single}: a bench runs over --seeds, for example --seeds {single}");
+    }
     let mut seeds = arguments.seeds.clone();
     seeds.sort_unstable();
     seeds.dedup();
@@ -247,14 +245,21 @@ fn unavailable(
     experiment: &dyn Fn(usize, u64) -> Result<Experiment>,
 ) -> Result<Vec<String>> {
     let experiment = experiment(trial.config.shots, trial.config.seed)?;
-    Ok(trial
-        .methods
-        .iter()
-        .filter_map(|method| {
-            let reason = why_not(*method, &experiment, trial)?;
-            Some(format!("{} has no row: it {reason}.", method.name()))
-        })
-        .collect())
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for method in &trial.methods {
+        let Some(reason) = why_not(*method, &experiment, trial) else {
+            continue;
+        };
+        match reasons.iter_mut().find(|(other, _)| *other == reason) {
+            Some((_, names)) => names.push(method.name()),
+            None => reasons.push((reason, vec![method.name()])),
+        }
+    }
+    let note = |(reason, names): &(&str, Vec<&str>)| {
+        let names = names.join(", ");
+        format!("Without a row: {names}. What it takes: {reason}.")
+    };
+    Ok(reasons.iter().map(note).collect())
 }
 
 fn seed_note(seeds: &[u64]) -> String {
@@ -263,8 +268,8 @@ fn seed_note(seeds: &[u64]) -> String {
         1 => format!("One seed ({}); no deviation can be given.", listed[0]),
         count => format!(
             "Means over {count} seeds ({}), ± their sample standard deviation. A seed changes the shots, \
-             the starts and the batches; methods that learn nothing do not change with it. Figures are of \
-             the first seed. Seconds are those of each method as if it were alone.",
+             the starts and the batches; methods that learn nothing do not change with it. Figures and \
+             steps are of the first seed. Seconds are those of each method as if it were alone.",
             listed.join(", ")
         ),
     }

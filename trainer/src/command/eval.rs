@@ -319,6 +319,7 @@ fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice)
         command.push_str(&format!(" --ood {name}={}", quoted(path)));
     }
     Report {
+        mistakes: None,
         title: format!("Negative prompts on {}", last_name(&arguments.id)),
         model: ModelReport {
             name: manifest.model.name.clone(),

@@ -222,6 +222,7 @@ fn report(
         None => "Negative prompts on Caltech-101".into(),
     };
     Ok(Report {
+        mistakes: None,
         title,
         model: ModelReport {
             name: model.config.name.clone(),

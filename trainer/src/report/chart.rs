@@ -5,7 +5,7 @@ use shared::bundle::Histogram;
 use super::figures::{
     Curve, LossFigure, MapFigure, ReliabilityFigure, RocFigure, ScoreFigure, SimilarityFigure,
 };
-use super::svg::{Chart, Labels, Range, escape, swatch};
+use super::svg::{Chart, DASHES, Labels, Range, dot_swatch, escape, swatch};
 
 /// One method's scores on ID and OOD images, with the threshold.
 pub fn scores(figure: &ScoreFigure, id: &str) -> String {
@@ -27,7 +27,7 @@ pub fn scores(figure: &ScoreFigure, id: &str) -> String {
     )
 }
 
-/// ROC curves of all methods over one OOD set.
+/// ROC curves over one OOD set: of as many methods, the first ones, as there are styles of lines.
 pub fn roc(figure: &RocFigure, id: &str) -> String {
     let unit = Range {
         start: 0.0,
@@ -41,8 +41,9 @@ pub fn roc(figure: &RocFigure, id: &str) -> String {
         "ID kept, %",
     );
     chart.diagonal();
+    let drawn = &figure.curves[..figure.curves.len().min(DASHES.len())];
     let mut spoken = Vec::new();
-    for (series, curve) in figure.curves.iter().enumerate() {
+    for (series, curve) in drawn.iter().enumerate() {
         chart.line(points(curve), series);
         if let Some(kept) = height_at(curve, 0.1) {
             spoken.push(format!("{} {:.0} %", curve.name, kept * 100.0));
@@ -55,7 +56,7 @@ pub fn roc(figure: &RocFigure, id: &str) -> String {
         spoken.join(", ")
     );
     let drawing = chart.finish(id, &title, &description);
-    let names = figure.curves.iter().map(|curve| curve.name.as_str());
+    let names = drawn.iter().map(|curve| curve.name.as_str());
     figure_html(&figure.set, &drawing, &legend(names))
 }
 
@@ -118,8 +119,16 @@ pub fn map(figure: &MapFigure, id: &str) -> String {
         .collect();
     let description = format!("A map of {}.", counts.join(", "));
     let drawing = chart.finish(id, &map.title, &description);
-    let names = map.series.iter().map(String::as_str);
-    figure_html(&map.title, &drawing, &legend(names))
+    let entries: String = map
+        .series
+        .iter()
+        .enumerate()
+        .map(|(series, name)| format!("<li>{}{}</li>", dot_swatch(series), escape(name)))
+        .collect();
+    format!(
+        "<figure class=\"wide\"><figcaption>{}</figcaption>{drawing}<ul class=\"legend\">{entries}</ul></figure>",
+        escape(&map.title)
+    )
 }
 
 /// The losses of one training stage.

@@ -54,6 +54,29 @@ pub struct Report {
     pub reproduce: Vec<String>,
     #[serde(default)]
     pub figures: Figures,
+    /// What the best method judged wrongly; none where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mistakes: Option<MistakeReport>,
+}
+
+/// The images that a method judged wrongly and was surest of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MistakeReport {
+    /// Name of the method.
+    pub method: String,
+    /// Set by set, the surest first.
+    pub images: Vec<Mistake>,
+}
+
+/// An image that a method judged wrongly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mistake {
+    /// The set the image is of.
+    pub set: String,
+    /// The image's file, as the data name it.
+    pub file: String,
+    /// The method's score, in its own units.
+    pub score: f64,
 }
 
 /// The model that computed the features.
@@ -230,6 +253,14 @@ mod test_report {
             device: "CPU (2 threads)".into(),
             versions: BTreeMap::from([("trainer".to_owned(), "0.1.0".to_owned())]),
             notes: vec!["One & two.".into()],
+            mistakes: Some(MistakeReport {
+                method: "NegPrompt".into(),
+                images: vec![Mistake {
+                    set: "t".into(),
+                    file: "a <b>.jpg".into(),
+                    score: -1.25,
+                }],
+            }),
             reproduce: vec!["cargo run --release -p trainer".into()],
             figures: Figures {
                 scores: vec![figures::ScoreFigure {

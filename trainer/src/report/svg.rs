@@ -121,7 +121,12 @@ impl Chart {
                 )
             });
         }
-        for tick in y.ticks(4) {
+        // Lines at heights without numbers would tell nothing.
+        let heights = match labels[1] {
+            Labels::None => Vec::new(),
+            Labels::Plain | Labels::PerCent => y.ticks(4),
+        };
+        for tick in heights {
             let at = chart.up(tick);
             let _ = write!(
                 chart.body,
@@ -279,6 +284,14 @@ pub fn swatch(series: usize) -> String {
         "<svg class=\"swatch\" viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path class=\"line c{}\" d=\"M1 4H25\"{}/></svg>",
         series % DASHES.len(),
         dash_attribute(series)
+    )
+}
+
+/// The dot of a series, for legends.
+pub fn dot_swatch(series: usize) -> String {
+    format!(
+        "<svg class=\"swatch dots\" viewBox=\"0 0 8 8\" aria-hidden=\"true\"><circle class=\"dot c{}\" cx=\"4\" cy=\"4\" r=\"3\"/></svg>",
+        series % DASHES.len()
     )
 }
 

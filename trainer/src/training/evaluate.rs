@@ -183,7 +183,6 @@ impl Scorer<'_> {
                 let compared = self.classes.compare(&ImageFeatures {
                     global: features,
                     patches: &patches,
-                    moved: &[],
                 })?;
                 Ok(of(&compared.rows())?)
             })

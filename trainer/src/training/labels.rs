@@ -53,8 +53,10 @@ pub struct NegativeLabels {
     pub words: LabelPool,
     /// Nouns and modified superclass names.
     conjugated: LabelPool,
-    /// Seconds that the text tower took.
+    /// Seconds that the pool and the class names took.
     pub seconds: f64,
+    /// Seconds that the "no" prompts took.
+    pub no_seconds: f64,
 }
 
 /// Words with how near they are to the class names.
@@ -94,7 +96,6 @@ pub fn negative_labels(
         .map(|(adjective, superclass)| format!("{adjective} {superclass}"))
         .collect();
     let named = text.encode("class names", classes, &[template::NAMED])?;
-    let no = text.encode("\"no\" prompts", classes, &template::NO)?;
     let noun_features = text.encode("nouns", &nouns, &[template::NAMED])?;
     let pool = |title: &str, others: &[String]| -> Result<LabelPool> {
         let mut features = noun_features.clone();
@@ -107,12 +108,17 @@ pub fn negative_labels(
             classes: classes.len(),
         })
     };
+    let words = pool("adjectives", &adjectives)?;
+    let conjugated = pool("modified superclass names", &modified)?;
+    let seconds = since.elapsed().as_secs_f64();
+    let no = text.encode("\"no\" prompts", classes, &template::NO)?;
     Ok(Some(NegativeLabels {
-        words: pool("adjectives", &adjectives)?,
-        conjugated: pool("modified superclass names", &modified)?,
-        named,
         no,
-        seconds: since.elapsed().as_secs_f64(),
+        named,
+        words,
+        conjugated,
+        seconds,
+        no_seconds: since.elapsed().as_secs_f64() - seconds,
     }))
 }
 

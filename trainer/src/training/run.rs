@@ -110,7 +110,12 @@ impl Checkpoints {
         self.folder.join(format!("{stage}.safetensors"))
     }
 
-    fn restore(&self, stage: &str, learner: &mut ContextLearner) -> Result<()> {
+    fn seconds_path(&self, stage: &str) -> PathBuf {
+        self.folder.join(format!("{stage}.seconds.txt"))
+    }
+
+    /// Takes up an unfinished stage; the seconds that it took so far.
+    fn restore(&self, stage: &str, learner: &mut ContextLearner) -> Result<f64> {
         let path = self.path(stage);
         if path.is_file() {
             let shown = path.display().to_string();
@@ -118,10 +123,12 @@ impl Checkpoints {
             learner.restore(&tensors).with_context(|| shown)?;
             say(&format!("resuming {stage} at step {}", learner.step()));
         }
-        Ok(())
+        let seconds = std::fs::read_to_string(self.seconds_path(stage)).unwrap_or_default();
+        Ok(seconds.parse().unwrap_or_default())
     }
 
-    fn save(&self, stage: &str, learner: &ContextLearner) -> Result<()> {
+    fn save(&self, stage: &str, learner: &ContextLearner, seconds: f64) -> Result<()> {
+        output::write_file(&self.seconds_path(stage), seconds.to_string().as_bytes())?;
         let tensors: Tensors = learner.to_tensors()?;
         output::write_file(
             &self.path(stage),
@@ -158,9 +165,6 @@ pub fn learn(
     let tokenizer = model.tokenizer()?;
     check_lengths(&tower, config)?;
     let mut timings = BTreeMap::new();
-    let mut timed = |part: &str, since: Instant| {
-        timings.insert(part.to_owned(), since.elapsed().as_secs_f64());
-    };
     let encoder = PromptEncoder::new(
         &tower,
         &tokenizer,
@@ -175,12 +179,11 @@ pub fn learn(
     let logit_scale = model.config.logit_scale;
     let classes = experiment.classes.len();
 
-    let since = Instant::now();
     let mut stage = positive::learner(&tower, &tokenizer, classes, config);
-    run_stage("stage 1", &mut stage, checkpoints, |learner| {
+    let seconds = run_stage("stage 1", &mut stage, checkpoints, |learner| {
         positive::advance(learner, &tower, &encoder, &images, logit_scale, config)
     })?;
-    timed("stage 1: positive prompts", since);
+    timings.insert("stage 1: positive prompts".to_owned(), seconds);
     let positive_contexts = stage.contexts();
     let positive_losses = stage.losses().to_vec();
     let positive = encode_frozen(&tower, &encoder, &positive_contexts, config);
@@ -188,9 +191,8 @@ pub fn learn(
 
     let (mut locoop_contexts, mut locoop_losses) = (None, Vec::new());
     if needed.contains(&Input::LoCoOp) && experiment.has_patches() {
-        let since = Instant::now();
         let mut stage = positive::learner(&tower, &tokenizer, classes, config);
-        run_stage("LoCoOp", &mut stage, checkpoints, |learner| {
+        let seconds = run_stage("LoCoOp", &mut stage, checkpoints, |learner| {
             locoop::advance(
                 learner,
                 &tower,
@@ -201,7 +203,7 @@ pub fn learn(
                 config,
             )
         })?;
-        timed("LoCoOp", since);
+        timings.insert("LoCoOp".to_owned(), seconds);
         locoop_contexts = Some(stage.contexts());
         locoop_losses = stage.losses().to_vec();
     }
@@ -210,20 +212,19 @@ pub fn learn(
     if needed.contains(&Input::Probe) {
         let since = Instant::now();
         probe_of_images = Some(probe::train(&images, classes, &autodiff)?);
-        timed("linear probe", since);
+        timings.insert("linear probe".to_owned(), since.elapsed().as_secs_f64());
     }
 
     let (mut negative_contexts, mut negative_losses) = (None, Vec::new());
     let mut negative_spread = (0.0, 0.0);
     if needed.contains(&Input::Negative) {
-        let since = Instant::now();
         let mut stage = negative::learner(&tower, &tokenizer, classes, config);
         let spread = |contexts: &Tensor<4>| -> f32 {
             let negative = encode_frozen(&tower, &encoder, contexts, config);
             shared::prompt::loss::negative_negative_distance(negative).into_scalar()
         };
         let spread_before = spread(&stage.contexts());
-        run_stage("stage 2", &mut stage, checkpoints, |learner| {
+        let seconds = run_stage("stage 2", &mut stage, checkpoints, |learner| {
             negative::advance(
                 learner,
                 &tower,
@@ -234,7 +235,7 @@ pub fn learn(
                 config,
             )
         })?;
-        timed("stage 2: negative prompts", since);
+        timings.insert("stage 2: negative prompts".to_owned(), seconds);
         negative_spread = (spread_before, spread(&stage.contexts()));
         negative_contexts = Some(stage.contexts());
         negative_losses = stage.losses().to_vec();
@@ -359,13 +360,16 @@ pub fn fingerprint(
     Ok(serde_json::to_string(&parts)?)
 }
 
+/// Runs a stage to its end; the seconds that it took, those of interrupted runs among them.
 fn run_stage(
     name: &str,
     learner: &mut ContextLearner,
     checkpoints: &Checkpoints,
     mut step: impl FnMut(&mut ContextLearner) -> Result<f32>,
-) -> Result<()> {
-    checkpoints.restore(name, learner)?;
+) -> Result<f64> {
+    let before = checkpoints.restore(name, learner)?;
+    let since = Instant::now();
+    let seconds = || before + since.elapsed().as_secs_f64();
     let progress = Progress::new(name, "steps", learner.steps() as u64);
     progress.skip(learner.step() as u64);
     while !learner.is_finished() {
@@ -373,10 +377,10 @@ fn run_stage(
         progress.note(format!("loss {loss:.4}"));
         progress.advance(1);
         if learner.step().is_multiple_of(CHECKPOINT_STEPS) || learner.is_finished() {
-            checkpoints.save(name, learner)?;
+            checkpoints.save(name, learner, seconds())?;
         }
     }
-    Ok(())
+    Ok(seconds())
 }
 
 /// Unit text features `[contexts, k, d]` outside autodiff.

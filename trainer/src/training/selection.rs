@@ -58,7 +58,7 @@ pub fn choose(candidates: &[Candidate]) -> Option<&Candidate> {
         })
 }
 
-/// Measures each of `settings` with classes left out.
+/// Measures each of `settings` with classes left out; none where no class can be.
 ///
 /// `similarities` are those of the calibration images with all classes, and with all words of
 /// `pool` where there is one: its negative labels are mined anew for the classes that are kept, so
@@ -94,18 +94,21 @@ pub fn measure(
     settings
         .par_iter()
         .map(|&setting| {
-            let rates = kept
-                .iter()
-                .zip(&mined)
-                .map(|(kept, mined)| {
-                    let (inside, outside) =
-                        scores(method, setting, similarities, calibration, kept, mined)?;
-                    Ok((
+            let mut rates = Vec::new();
+            for (kept, mined) in kept.iter().zip(&mined) {
+                let (inside, outside) =
+                    scores(method, setting, similarities, calibration, kept, mined)?;
+                // Of few classes, some parts are empty or without images: they tell nothing.
+                if !inside.is_empty() && !outside.is_empty() {
+                    rates.push((
                         auroc(&inside, &outside)?,
                         fpr_at_tpr(&inside, &outside, 0.95)?,
-                    ))
-                })
-                .collect::<Result<Vec<(f64, f64)>>>()?;
+                    ));
+                }
+            }
+            if rates.is_empty() {
+                return Ok(None);
+            }
             let count = rates.len() as f64;
             let mean = |of: fn(&(f64, f64)) -> f64| rates.iter().map(of).sum::<f64>() / count;
             let (auroc, fpr95) = (mean(|rate| rate.0), mean(|rate| rate.1));
@@ -114,13 +117,14 @@ pub fn measure(
                 .map(|rate| (rate.0 - rate.1 - (auroc - fpr95)).powi(2))
                 .sum::<f64>();
             let standard_error = (squares / (count - 1.0).max(1.0) / count).sqrt();
-            Ok(Candidate {
+            Ok(Some(Candidate {
                 settings: setting,
                 auroc,
                 fpr95,
                 standard_error,
-            })
+            }))
         })
+        .filter_map(Result::transpose)
         .collect()
 }
 
