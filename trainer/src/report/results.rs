@@ -117,8 +117,8 @@ impl Column {
             text
         };
         match self.deviations[row] {
-            // What learns nothing does not change with the seed.
-            Some(deviation) if deviation > 0.0 => {
+            // What learns nothing does not change with the seed, but for rounding.
+            Some(deviation) if deviation > 1e-9 => {
                 format!("<td>{text} <small>± {}</small></td>", per_cent(deviation))
             }
             _ => format!("<td>{text}</td>"),

@@ -142,12 +142,17 @@ impl Chart {
             });
         }
         let bottom = HEIGHT - BOTTOM;
+        if labels != [Labels::None; 2] {
+            let _ = write!(
+                chart.body,
+                "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{bottom}\" x2=\"{}\" y2=\"{bottom}\"/>",
+                WIDTH - RIGHT
+            );
+        }
         let _ = write!(
             chart.body,
-            "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{bottom}\" x2=\"{}\" y2=\"{bottom}\"/>\
-             <text class=\"axis-title\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
+            "<text class=\"axis-title\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
              <text class=\"axis-title\" transform=\"translate(11 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-            WIDTH - RIGHT,
             (LEFT + WIDTH - RIGHT) / 2.0,
             HEIGHT - 6.0,
             escape(x_title),
