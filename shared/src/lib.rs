@@ -19,3 +19,4 @@ pub mod metric;
 #[cfg(feature = "model")]
 pub mod prompt;
 pub mod score;
+mod simd;

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use fixture::{Fixture, assert_close, values};
 use shared::clip::import::{canonical, open_clip_config};
 use shared::clip::{TextTower, Weights, normalize};
-use shared::prompt::{PromptEncoder, loss};
+use shared::prompt::{ContextEncoder, PromptEncoder, loss};
 
 const START: u32 = 126;
 const BETA: f64 = 0.1;
@@ -81,6 +81,76 @@ fn the_shared_prefix_equals_the_plain_path() {
     }
 }
 
+/// What training runs on the CPU: the loops with a way back of their own. With a selection of
+/// classes they are those of a shorter list, which also shows that memory of a longer pass is
+/// used again rightly.
+#[test]
+fn learning_equals_the_plain_path() {
+    for name in [SHARED, CLASS_SPECIFIC] {
+        let setting = Setting::new(name, &Device::flex());
+        let negative = setting.contexts("negative");
+        let mut encoder = setting.context_encoder(negative.dims()[1] > 1);
+        let features = values(encoder.encode(negative.clone().inner()));
+        let plain = setting.encode_plainly(negative.clone());
+        let what = format!("{name} learning against plain");
+        let tolerance = SHARED_VALUE_TOLERANCE;
+        assert_close(
+            &format!("{what}, values"),
+            &features,
+            &values(plain),
+            tolerance,
+        );
+        close_to_pytorch(&setting, "negative_features", &features);
+        for which in LOSSES {
+            let leaf = negative.clone().require_grad();
+            let loss = setting.loss(which, setting.encode_plainly(leaf.clone()));
+            let (plain_loss, plain) = (values(loss.clone()), gradient(loss, &leaf));
+            let found = encoder
+                .loss_gradient(negative.clone().inner(), |negative| {
+                    setting.loss(which, negative)
+                })
+                .expect("depends on the contexts");
+            let what = format!("{what}, {which}");
+            assert_close(&what, &[found.loss], &plain_loss, SHARED_VALUE_TOLERANCE);
+            let found = values(found.gradient);
+            let what = format!("{what}, gradient");
+            assert_close(&what, &found, &plain, SHARED_GRADIENT_TOLERANCE);
+            close_to_pytorch(&setting, &format!("{which}.gradient"), &found);
+        }
+    }
+}
+
+#[test]
+fn a_selection_of_classes_is_a_shorter_list() {
+    let setting = Setting::new(SHARED, &Device::flex());
+    let negative = setting.contexts("negative").inner();
+    let chosen = [4, 1];
+    let suffixes: Vec<Vec<u32>> = chosen.map(|class| setting.suffixes[class].clone()).into();
+    let prompts = PromptEncoder::from_suffixes(START, &suffixes);
+    let mut shorter = ContextEncoder::new(setting.tower.clone(), prompts, false);
+    let mut selecting = setting.context_encoder(false);
+    let first = |features: Tensor<3>| features.powf_scalar(2.0).mean();
+    let _ = selecting.loss_gradient(negative.clone(), first);
+    selecting.select(Some(&chosen));
+    let [shorter, selected] = [&mut shorter, &mut selecting].map(|encoder| {
+        encoder
+            .loss_gradient(negative.clone(), first)
+            .expect("a gradient")
+    });
+    assert_eq!(shorter.loss, selected.loss);
+    assert_eq!(values(shorter.gradient), values(selected.gradient));
+}
+
+fn close_to_pytorch(setting: &Setting, what: &str, found: &[f32]) {
+    let expected = setting.fixture.floats(what);
+    assert_close(
+        &format!("learning, {what}"),
+        found,
+        &expected,
+        CPU_TOLERANCE,
+    );
+}
+
 #[test]
 fn the_shared_prefix_is_cheap() {
     let setting = Setting::new(SHARED, &Device::flex());
@@ -88,6 +158,39 @@ fn the_shared_prefix_is_cheap() {
     let plain = contexts * setting.encoder.classes() * setting.tower.context_length();
     let shared = setting.encoder.positions(contexts, tokens);
     assert!(shared * 10 < plain, "{shared} positions of {plain}");
+}
+
+/// What a step multiplies with weights, to the last one: a change that brings back a wasted position,
+/// or the gradient of something that is not learned, is not equal any more.
+#[test]
+fn a_step_does_no_more_than_on_paper() {
+    let setting = Setting::new(SHARED, &Device::flex());
+    let negative = setting.contexts("negative").inner();
+    let [contexts, _, tokens, width] = negative.dims();
+    let mut encoder = setting.context_encoder(false);
+    encoder
+        .loss_gradient(negative.clone(), |features| {
+            features.powf_scalar(2.0).mean()
+        })
+        .expect("a gradient");
+    let step = encoder.multiplications().expect("counted on the CPU");
+
+    let square = width * width;
+    let (layers, joint) = (setting.layers, setting.encode(negative).dims()[2]);
+    let prompts = contexts * setting.suffixes.len();
+    let behind = contexts * setting.suffixes.iter().map(Vec::len).sum::<usize>();
+    // A block has 12 square matrices: query, key, value, output and twice 4 of the perceptron.
+    let whole_blocks = (contexts * (1 + tokens) + behind) * (layers - 1) * 12 * square;
+    // Of the last block all tokens give keys and values, and only [EOS] goes on.
+    let last_block = (contexts * (1 + tokens) + behind) * 2 * square + prompts * 10 * square;
+    let forward = whole_blocks + last_block + prompts * width * joint;
+    // Back to the input of the first block of the contexts alone.
+    let backward = forward - behind * 3 * square;
+    assert_eq!(step, forward + backward);
+
+    let positions = setting.tower.context_length();
+    let plain = 2 * prompts * (positions * layers * 12 * square + width * joint);
+    assert!(step * 10 < plain, "{step} multiplications of {plain}");
 }
 
 /// Features, losses and gradients of one fixture.
@@ -131,6 +234,7 @@ struct Setting {
     fixture: Fixture,
     device: Device,
     tower: TextTower,
+    layers: usize,
     logit_scale: f32,
     suffixes: Vec<Vec<u32>>,
     encoder: PromptEncoder,
@@ -168,10 +272,15 @@ impl Setting {
             fixture,
             device,
             tower,
+            layers: config.text.layers,
             logit_scale,
             suffixes,
             encoder,
         }
+    }
+
+    fn context_encoder(&self, class_specific: bool) -> ContextEncoder {
+        ContextEncoder::new(self.tower.clone(), self.encoder.clone(), class_specific)
     }
 
     /// The contexts `positive` or `negative` as `[contexts, classes or 1, M, width]`.

@@ -3,7 +3,6 @@
 //! Pickle files are read by burn-store's own reader, which builds tensors from what the file
 //! describes and never executes what it says.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,8 @@ use shared::clip::import::{
     Checkpoint, canonical, infer_config, open_clip_config, transformers_config,
 };
 
+use crate::containment::contain;
+use crate::model::MAX_CONFIG_BYTES;
 use crate::output;
 
 /// Where PyTorch training scripts put the weights inside a checkpoint.
@@ -27,6 +28,13 @@ const WEIGHT_FILES: &[&str] = &[
     "pytorch_model.bin",
     "open_clip_pytorch_model.bin",
 ];
+
+/// An index names every weight once: this is room for hundreds of thousands.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// How many times its own size a checkpoint's tensors may take, for weights that several of them
+/// share. PyTorch stores them uncompressed.
+const MOST_SHARING: u64 = 4;
 
 /// A checkpoint in canonical form, with its configuration.
 #[derive(Debug)]
@@ -50,13 +58,19 @@ pub fn load(path: &Path, name: &str) -> Result<LoadedCheckpoint> {
         vec![path.to_path_buf()]
     };
     let mut stored = Vec::new();
+    let mut bytes = 0;
     for file in &files {
-        stored.extend(read_tensors(file)?);
+        bytes += output::open_file(file, "read the checkpoint")?
+            .metadata()
+            .map_err(|error| output::explain(error, "read the checkpoint", file))?
+            .len();
+        stored.extend(contained(file, || read_tensors(file))?);
     }
+    check_claims(path, &stored, bytes)?;
     // The readers keep no order; everything after this one does.
     stored.sort_by(|a, b| a.name.cmp(&b.name));
     let of = || path.display().to_string();
-    let mut checkpoint = canonical(stored).with_context(of)?;
+    let mut checkpoint = contained(path, || canonical(stored).with_context(of))?;
     let folder = if metadata.is_dir() {
         path
     } else {
@@ -67,6 +81,7 @@ pub fn load(path: &Path, name: &str) -> Result<LoadedCheckpoint> {
     if let Some(scale) = checkpoint.logit_scale.take() {
         config.logit_scale = scale;
     }
+    config.check().with_context(of)?;
     Ok(LoadedCheckpoint {
         config,
         checkpoint,
@@ -88,7 +103,7 @@ fn configuration(folder: &Path, name: &str, checkpoint: &Checkpoint) -> Result<C
     ] {
         let path = folder.join(file);
         if path.is_file() && !image_tower_only {
-            let text = String::from_utf8(output::read_file(&path)?)
+            let text = String::from_utf8(output::read_at_most(&path, MAX_CONFIG_BYTES)?)
                 .with_context(|| format!("{} is no UTF-8 text", path.display()))?;
             return parse(name, &text).with_context(|| path.display().to_string());
         }
@@ -145,12 +160,13 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     struct Index {
         weight_map: std::collections::BTreeMap<String, String>,
     }
-    let parsed: Index = serde_json::from_slice(&output::read_file(index)?).with_context(|| {
-        format!(
-            "{} does not say which file holds which weight",
-            index.display()
-        )
-    })?;
+    let parsed: Index = serde_json::from_slice(&output::read_at_most(index, MAX_INDEX_BYTES)?)
+        .with_context(|| {
+            format!(
+                "{} does not say which file holds which weight",
+                index.display()
+            )
+        })?;
     let mut names: Vec<_> = parsed.weight_map.into_values().collect();
     names.sort();
     names.dedup();
@@ -182,8 +198,9 @@ fn read_tensors(file: &Path) -> Result<Vec<StoredTensor>> {
 
 fn kind_of(file: &Path) -> Result<Kind> {
     let mut start = Vec::new();
-    File::open(file)
-        .and_then(|opened| opened.take(16).read_to_end(&mut start))
+    output::open_file(file, "read the checkpoint")?
+        .take(16)
+        .read_to_end(&mut start)
         .map_err(|error| output::explain(error, "read the checkpoint", file))?;
     match start.as_slice() {
         [] => bail!("{} is empty: fetch it again", file.display()),
@@ -203,6 +220,35 @@ fn kind_of(file: &Path) -> Result<Kind> {
             file.display()
         ),
     }
+}
+
+/// Runs a reader of strangers' files; a fault in it is the file's error.
+fn contained<T>(file: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    contain(read).unwrap_or_else(|| Err(damaged(file, "the reader failed on it")))
+}
+
+/// That the tensors do not take far more memory than the file has bytes: few bytes of a pickle can
+/// claim any shape, and few bytes of a compressed archive unpack to any size.
+fn check_claims(path: &Path, stored: &[StoredTensor], bytes: u64) -> Result<()> {
+    let claim = |tensor: &StoredTensor| {
+        let volume = tensor
+            .shape
+            .iter()
+            .try_fold(1u64, |volume, &size| volume.checked_mul(size as u64));
+        volume.and_then(|volume| volume.checked_mul(tensor.dtype.size() as u64))
+    };
+    let claimed = stored
+        .iter()
+        .try_fold(0u64, |sum, tensor| sum.checked_add(claim(tensor)?));
+    let most = bytes.saturating_mul(MOST_SHARING);
+    if claimed.is_some_and(|claimed| claimed <= most) {
+        return Ok(());
+    }
+    bail!(
+        "{}: its tensors take {} bytes in memory and the file has {bytes}: it is compressed, or made to fill the memory; save its state_dict() again with torch.save",
+        path.display(),
+        claimed.map_or("more than 2^64".to_owned(), |claimed| claimed.to_string())
+    )
 }
 
 fn read_safetensors(file: &Path) -> Result<Vec<StoredTensor>> {

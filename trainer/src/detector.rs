@@ -4,13 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use burn::tensor::Device;
-use shared::bundle::{Bundle, MANIFEST_FILE, Manifest, MethodEntry, Role};
+use shared::bundle::{
+    Bundle, FileEntry, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, MethodEntry, Role,
+};
 use shared::clip::ImageTower;
 use shared::clip::preprocess::DecodeLimits;
 use shared::score::{ClassFeatures, Method};
 
 use crate::data::Item;
-use crate::features::{forward_pixels, in_batches, prepare};
+use crate::features::{forward_pixels, in_batches, prepare, usable};
 use crate::output;
 
 /// A bundle with its image tower on a device.
@@ -31,11 +33,23 @@ pub fn open_bundle(directory: &Path) -> Result<Bundle> {
             directory.display()
         );
     }
-    let bytes = output::read_file(&manifest)?;
-    Bundle::open(&bytes, |entry| {
-        output::read_file(&directory.join(&entry.name)).map_err(|error| format!("{error:#}"))
-    })
-    .with_context(|| format!("cannot use the bundle {}", directory.display()))
+    let bytes = output::read_at_most(&manifest, MAX_MANIFEST_BYTES as u64)?;
+    Bundle::open(&bytes, |entry| read_entry(directory, entry))
+        .with_context(|| format!("cannot use the bundle {}", directory.display()))
+}
+
+/// The bytes of a content file, if it is as large as the manifest says.
+fn read_entry(directory: &Path, entry: &FileEntry) -> Result<Vec<u8>, String> {
+    let path = directory.join(&entry.name);
+    match std::fs::metadata(&path) {
+        // Bytes that are too few are for the bundle's own check to name; too many are not read.
+        Ok(metadata) if metadata.is_file() && metadata.len() > entry.bytes => Err(format!(
+            "it has {} bytes where the manifest says {}; the copy is altered, fetch or export it again",
+            metadata.len(),
+            entry.bytes
+        )),
+        _ => output::read_at_most(&path, entry.bytes).map_err(|error| format!("{error:#}")),
+    }
 }
 
 impl Detector {
@@ -119,11 +133,7 @@ impl Detector {
                             let feature = features.next().ok_or_else(|| {
                                 anyhow!("the image tower lost {}", item.path.display())
                             })?;
-                            if feature.iter().all(|value| value.is_finite()) {
-                                Ok(feature)
-                            } else {
-                                Err("its feature is not finite: the bundle's image tower overflows on this image".to_owned())
-                            }
+                            usable(feature).map(|()| feature)
                         }
                     };
                     each(item, feature)?;

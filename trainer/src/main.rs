@@ -4,6 +4,7 @@
 mod bench;
 mod checkpoint;
 mod command;
+mod containment;
 mod data;
 mod detector;
 mod device;
@@ -60,7 +61,7 @@ fn is_broken_pipe(error: &Error) -> bool {
 /// it is caught and counted as one unreadable image.
 fn explain_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        if features::panics_are_contained() {
+        if containment::panics_are_contained() {
             return;
         }
         let place = panic.location().map_or(String::new(), |at| {

@@ -21,6 +21,9 @@ pub const WORDS_FILE: &str = "words.txt";
 /// The classifier that an image tower was published with: `weight` `[classes, width]` and `bias`.
 pub const CLASSIFIER_FILE: &str = "classifier.safetensors";
 
+/// No configuration comes near to this many bytes.
+pub const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
 /// A model directory whose configuration was read.
 #[derive(Clone, Debug)]
 pub struct ModelDirectory {
@@ -47,7 +50,7 @@ impl ModelDirectory {
                 path.display()
             );
         }
-        Self::configured(path, &output::read_file(&file)?, None)
+        Self::configured(path, &output::read_at_most(&file, MAX_CONFIG_BYTES)?, None)
     }
 
     /// A model that is part of the program; `name` stands for its path in messages.
@@ -69,18 +72,7 @@ impl ModelDirectory {
                 file.display()
             )
         })?;
-        config
-            .preprocessing
-            .validate()
-            .with_context(|| file.display().to_string())?;
-        if config.embed_dim == 0 || !config.logit_scale.is_finite() || config.logit_scale <= 0.0 {
-            bail!(
-                "{}: embed_dim is {} and logit_scale is {}, and both have to be above zero",
-                file.display(),
-                config.embed_dim,
-                config.logit_scale
-            );
-        }
+        config.check().with_context(|| file.display().to_string())?;
         Ok(Self {
             path: path.to_path_buf(),
             config,
@@ -164,8 +156,12 @@ impl ModelDirectory {
 
     fn text(&self, file: &str) -> Result<String> {
         let path = self.path.join(file);
-        String::from_utf8(self.read(file)?.into_owned())
-            .with_context(|| format!("{} is no UTF-8 text", path.display()))
+        String::from_utf8(self.read(file)?.into_owned()).with_context(|| {
+            format!(
+                "{} is no UTF-8 text: import the model again",
+                path.display()
+            )
+        })
     }
 }
 

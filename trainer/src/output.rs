@@ -1,24 +1,47 @@
 //! Files and folders that are either written whole or not at all.
 //!
 //! Everything is written beside its destination, flushed to the disk, and renamed over it at the
-//! end. Whatever stops the program in between leaves the destination as it was.
+//! end. Whatever stops the program in between leaves the destination as it was; what a killed run
+//! left beside it is removed by the next one.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use sha2::{Digest, Sha256};
+
+/// The most bytes of a file that is read whole: several times the largest CLIP in f32.
+const MAX_FILE_BYTES: u64 = 16 << 30;
+/// Bytes of the hash behind a sealed file.
+const SEAL_BYTES: usize = 32;
+/// Ends the name of what is not finished.
+const PARTIAL: &str = ".partial";
+/// Ends the name of the folder that holds what is being replaced.
+const REPLACED: &str = ".replaced";
 
 /// Writes `bytes` to `path`, replacing what was there only once everything is on the disk.
 /// Missing parent folders are made.
+///
+/// A device or pipe (`/dev/stdout`) is written to and never replaced.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    if is_special(path) {
+        return OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut open| open.write_all(bytes))
+            .map_err(|error| explain(error, "write", path));
+    }
     let parent = parent_of(path);
     create_folder(&parent)?;
+    sweep(path);
     let mut beside = tempfile::Builder::new()
         .prefix(&hidden_prefix(path))
-        .suffix(".partial")
+        .suffix(PARTIAL)
         .tempfile_in(&parent)
         .map_err(|error| explain(error, "write", path))?;
+    // Says that it is in use; a file system without locks is no reason to refuse.
+    let _ = beside.as_file().try_lock();
     beside
         .write_all(bytes)
         .and_then(|()| beside.as_file().sync_all())
@@ -36,6 +59,8 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 pub struct FolderWriter {
     destination: PathBuf,
     beside: tempfile::TempDir,
+    /// Held while the folder is in use; see [`sweep`].
+    _lock: Option<File>,
 }
 
 impl FolderWriter {
@@ -49,14 +74,20 @@ impl FolderWriter {
         }
         let parent = parent_of(destination);
         create_folder(&parent)?;
+        sweep(destination);
         let beside = tempfile::Builder::new()
             .prefix(&hidden_prefix(destination))
-            .suffix(".partial")
+            .suffix(PARTIAL)
             .tempdir_in(&parent)
             .map_err(|error| explain(error, "write", destination))?;
+        let lock = File::open(beside.path()).ok();
+        if let Some(lock) = &lock {
+            let _ = lock.try_lock();
+        }
         Ok(Self {
             destination: destination.to_path_buf(),
             beside,
+            _lock: lock,
         })
     }
 
@@ -78,15 +109,21 @@ impl FolderWriter {
         let Self {
             destination,
             beside,
+            _lock,
         } = self;
         let parent = parent_of(&destination);
         allow_entering(beside.path());
+        if exchange(beside.path(), &destination) {
+            // What lies beside is the old folder now, and goes away here.
+            sync_folder(&parent);
+            return Ok(());
+        }
         // `rename` cannot replace a folder that holds files, so the old one steps aside first,
         // and comes back if the new one cannot take its place.
         let aside = if destination.exists() {
             let aside = tempfile::Builder::new()
                 .prefix(&hidden_prefix(&destination))
-                .suffix(".replaced")
+                .suffix(REPLACED)
                 .tempdir_in(&parent)
                 .map_err(|error| explain(error, "replace", &destination))?;
             let old = aside.path().join("old");
@@ -117,7 +154,70 @@ pub fn create_folder(path: &Path) -> Result<()> {
 
 /// Reads a whole file, with an error that says what is wrong with the path.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| explain(error, "read", path))
+    read_at_most(path, MAX_FILE_BYTES)
+}
+
+/// Reads a whole file that has no business being larger than `most` bytes; the size is looked at
+/// before memory is taken for it.
+pub fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = open_file(path, "read")?;
+    let length = file
+        .metadata()
+        .map_err(|error| explain(error, "read", path))?
+        .len();
+    let mut bytes = Vec::new();
+    let room = usize::try_from(length).ok().filter(|_| length <= most);
+    ensure!(
+        room.is_some_and(|room| bytes.try_reserve_exact(room).is_ok()),
+        "{} has {length} bytes, which is more than {}: it is something else, or damaged; make or fetch it again",
+        path.display(),
+        if length > most {
+            format!("the {most} that such a file may have")
+        } else {
+            "there is memory for".to_owned()
+        }
+    );
+    file.take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|error| explain(error, "read", path))?;
+    Ok(bytes)
+}
+
+/// Opens an ordinary file for reading. Opening a pipe would wait for whoever writes to it, and a
+/// device has no end.
+pub fn open_file(path: &Path, action: &str) -> Result<File> {
+    let failed = |error| explain(error, action, path);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    if !metadata.is_file() {
+        return Err(anyhow!(
+            "it is a pipe, device or socket, and an ordinary file is needed: copy its content to one"
+        )
+        .context(format!("cannot {action} {}", path.display())));
+    }
+    File::open(path).map_err(failed)
+}
+
+/// Writes `bytes` with their SHA-256 behind them, for [`read_sealed`].
+pub fn write_sealed(path: &Path, mut bytes: Vec<u8>) -> Result<()> {
+    let seal = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&seal);
+    write_file(path, &bytes)
+}
+
+/// Reads what [`write_sealed`] wrote, and nothing else.
+pub fn read_sealed(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = read_file(path)?;
+    let content = bytes.len().saturating_sub(SEAL_BYTES);
+    let seal = bytes.split_off(content);
+    ensure!(
+        seal.as_slice() == Sha256::digest(&bytes).as_slice(),
+        "{} is damaged: start afresh, without --resume",
+        path.display()
+    );
+    Ok(bytes)
 }
 
 /// Turns an input/output error into one that names the file, the cause and the way out.
@@ -143,7 +243,9 @@ pub fn explain(error: io::Error, action: &str, path: &Path) -> Error {
         io::ErrorKind::AlreadyExists => "something else has that name: choose another place",
         io::ErrorKind::FileTooLarge => "the file system takes no file this large",
         io::ErrorKind::InvalidFilename => "the file system takes no file of this name",
-        _ => return anyhow!(error).context(format!("cannot {action} {shown}")),
+        _ => {
+            "the system refuses it: check the path, the disk and the permissions, then run it again"
+        }
     };
     anyhow!("{way_out} ({error})").context(format!("cannot {action} {shown}"))
 }
@@ -174,6 +276,59 @@ fn parent_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
+    }
+}
+
+/// Whether something is there that is neither a file nor a folder.
+pub fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// Lets two folders change places in one step, where the system can: there is no moment then at
+/// which the destination is missing.
+#[cfg(target_os = "linux")]
+fn exchange(new: &Path, destination: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    destination.is_dir() && renameat_with(CWD, new, CWD, destination, RenameFlags::EXCHANGE).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_new: &Path, _destination: &Path) -> bool {
+    false
+}
+
+/// Removes what killed runs left beside `destination`, and puts a folder back that was moved aside
+/// when its successor did not come. What a run that is still alive writes is locked, and stays.
+fn sweep(destination: &Path) {
+    let prefix = hidden_prefix(destination);
+    let Ok(entries) = fs::read_dir(parent_of(destination)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Some(rest) = name.strip_prefix(&prefix) else {
+            continue;
+        };
+        // `tempfile` puts six letters between the two.
+        let ours = |suffix: &str| rest.strip_suffix(suffix).is_some_and(|mid| mid.len() == 6);
+        let path = entry.path();
+        if ours(REPLACED) && !destination.exists() {
+            let _ = fs::rename(path.join("old"), destination);
+        }
+        if !(ours(PARTIAL) || ours(REPLACED)) || is_special(&path) {
+            continue;
+        }
+        let free = File::open(&path).is_ok_and(|open| open.try_lock().is_ok());
+        if !free {
+            continue;
+        }
+        // A left-over that cannot be removed is only untidy.
+        let _ = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
     }
 }
 
@@ -254,6 +409,93 @@ mod tests {
         third.finish().unwrap();
         assert!(path.join("c").exists() && !path.join("a").exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn left_overs_of_killed_runs_go_and_those_of_live_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bundle");
+        let make = |name: &str| {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("a"), b"half").unwrap();
+        };
+        make(".bundle.abcdef.partial");
+        make(".bundle2.abcdef.partial");
+        let alive = FolderWriter::new(&path).unwrap();
+        let second = FolderWriter::new(&path).unwrap();
+        second.write("c", b"3").unwrap();
+        second.finish().unwrap();
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| {
+                !name.contains(&*alive.beside.path().file_name().unwrap().to_string_lossy())
+            })
+            .collect();
+        names.sort();
+        assert_eq!(names, [".bundle2.abcdef.partial", "bundle"]);
+        assert!(alive.beside.path().exists());
+    }
+
+    #[test]
+    fn a_folder_that_stepped_aside_for_nobody_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bundle");
+        fs::create_dir_all(folder.path().join(".bundle.abcdef.replaced/old")).unwrap();
+        fs::write(folder.path().join(".bundle.abcdef.replaced/old/a"), b"1").unwrap();
+        drop(FolderWriter::new(&path).unwrap());
+        assert_eq!(fs::read(path.join("a")).unwrap(), b"1");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_seal_shows_every_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stage");
+        write_sealed(&path, b"contexts".to_vec()).unwrap();
+        assert_eq!(read_sealed(&path).unwrap(), b"contexts");
+        let whole = fs::read(&path).unwrap();
+        for damage in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[damage] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            let error = read_sealed(&path).unwrap_err().to_string();
+            assert!(
+                error.contains("stage") && error.contains("--resume"),
+                "{error}"
+            );
+            fs::write(&path, &whole[..damage]).unwrap();
+            assert!(read_sealed(&path).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_larger_than_it_may_be_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let file = File::create(&path).unwrap();
+        // Nothing of it is on the disk.
+        file.set_len(1 << 40).unwrap();
+        let error = read_file(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("config.json has 1099511627776 bytes"),
+            "{error}"
+        );
+        fs::write(&path, b"12345").unwrap();
+        assert!(read_at_most(&path, 4).is_err());
+        assert_eq!(read_at_most(&path, 5).unwrap(), b"12345");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_neither_read_nor_replaced() {
+        let error = format!("{:#}", read_file(Path::new("/dev/zero")).unwrap_err());
+        assert!(
+            error.contains("/dev/zero") && error.contains("ordinary file"),
+            "{error}"
+        );
+        write_file(Path::new("/dev/null"), b"x").unwrap();
+        assert!(is_special(Path::new("/dev/null")));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Progress with rate and time left: a bar on a terminal, a line every few seconds elsewhere.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -148,8 +149,24 @@ impl Drop for Progress {
 
 /// Prints a line for the person to stderr; stdout belongs to the results. A closed stderr is no
 /// reason to stop.
+///
+/// Names of files and classes come from strangers: what would move a terminal's cursor or colour it
+/// is written as an escape.
 pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
+}
+
+/// `text` with control characters escaped, all but line breaks and tabs.
+fn printable(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(harmless) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| match harmless(c) {
+        true => c.to_string(),
+        false => c.escape_default().to_string(),
+    };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
 /// `94 s`, `3 min 20 s`, `2 h 05 min`.
@@ -185,6 +202,12 @@ mod tests {
         assert_eq!(duration_text(200.0), "3 min 20 s");
         assert_eq!(duration_text(7500.0), "2 h 05 min");
         assert_eq!(duration_text(f64::INFINITY), "unknown time");
+    }
+
+    #[test]
+    fn a_name_cannot_colour_the_terminal() {
+        assert_eq!(printable("größe\t1\n"), "größe\t1\n");
+        assert_eq!(printable("\u{1b}[31mred\u{7}\r"), "\\u{1b}[31mred\\u{7}\\r");
     }
 
     #[test]

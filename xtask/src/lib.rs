@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod bundle;
 pub mod checks;
+pub mod faults;
 pub mod page;
 pub mod run;
 pub mod seal;

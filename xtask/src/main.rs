@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bench, bundle, checks, page, run, seal, serve};
+use xtask::{bench, bundle, checks, faults, page, run, seal, serve};
 
 /// Set-up and chores of negprompt.
 #[derive(Parser)]
@@ -44,6 +44,15 @@ enum Chore {
     Seal,
     /// Run every check: format, clippy, page build, all tests, documentation.
     Test,
+    /// Kill train, encode, import and lit at random moments and compare what they come to.
+    Faults {
+        /// Kills in all.
+        #[arg(long, default_value_t = 100)]
+        kills: u32,
+        /// Decides the moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Measure.
     Bench {
         #[command(subcommand)]
@@ -71,6 +80,12 @@ enum Bench {
         #[arg(long, default_value_t = 30)]
         runs: u32,
     },
+    /// A step of learning negative prompts, beside the reference's computation in PyTorch.
+    Prompts(bench::prompts::Arguments),
+    /// Time and memory of a step against classes, negatives, context, batch and images.
+    Scale(bench::scale::Arguments),
+    /// Scoring many images, beside the bare matrix product.
+    Score(bench::score::Arguments),
     /// What a person waits for: the first verdict, the pace, and the page's answer to a key while
     /// photos are read.
     Page {
@@ -92,6 +107,7 @@ fn main() -> Result<()> {
         Chore::Serve { folder, port } => serve::serve(&folder, port),
         Chore::Seal => seal::seal(&root),
         Chore::Test => checks::run_all(&root),
+        Chore::Faults { kills, seed } => faults::inject(&root, kills, seed),
         Chore::Bench { what } => match what {
             Bench::Encode {
                 photos,
@@ -100,6 +116,9 @@ fn main() -> Result<()> {
             } => bench::encode(&root, &std::path::absolute(photos)?, &python, rounds),
             Bench::Web { runs } => bench::web(&root, runs),
             Bench::Page { photos } => bench::visit(&root, photos),
+            Bench::Prompts(arguments) => bench::prompts::run(&root, arguments),
+            Bench::Scale(arguments) => bench::scale::run(&root, &arguments),
+            Bench::Score(arguments) => bench::score::run(&root, arguments),
         },
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn content() -> BundleContent {
     let mut model = ClipConfig::vit_b_32();
     (model.embed_dim, model.logit_scale) = (WIDTH, 21.0);
     match &mut model.image {
-        crate::clip::ImageTowerConfig::Vit(vit) => vit.image_size = SIZE,
+        crate::clip::ImageTowerConfig::Vit(vit) => (vit.image_size, vit.patch_size) = (SIZE, 2),
         other => panic!("ViT-B/32 has the tower {other:?}"),
     }
     (model.preprocessing.size, model.preprocessing.resize) = (SIZE as u32, SIZE as u32);

@@ -7,16 +7,17 @@ use super::{
     BundleError, FORMAT, FORMAT_VERSION, Figures, FileEntry, KnownAnswer, KnownInput, MethodEntry,
     Provenance, Role,
 };
-use crate::clip::ClipConfig;
+use crate::clip::{ClipConfig, ConfigError};
 use crate::score::Method;
 
-const MAX_MANIFEST_BYTES: usize = 16_000_000;
+/// The most bytes of `bundle.json`.
+pub const MAX_MANIFEST_BYTES: usize = 16_000_000;
 const MAX_TOTAL_BYTES: u64 = 8_000_000_000;
 const MAX_FILES: usize = 1_024;
-const MAX_CLASSES: usize = 50_000;
+/// The most classes of a bundle.
+pub const MAX_CLASSES: usize = 50_000;
 const MAX_METHODS: usize = 64;
 const MAX_KNOWN_ANSWERS: usize = 64;
-const MAX_WIDTH: usize = 65_536;
 
 /// `bundle.json`: what is in a bundle, and everything small enough to be said in place.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -148,24 +149,17 @@ impl Manifest {
 
     fn check_model(&self) -> Result<(), BundleError> {
         text("model.name", &self.model.name)?;
-        if !(1..=MAX_WIDTH).contains(&self.model.embed_dim) {
-            let cause = format!("{} is not between 1 and {MAX_WIDTH}", self.model.embed_dim);
-            return Err(BundleError::field("model.embed_dim", cause));
-        }
-        if !(self.model.logit_scale.is_normal() && self.model.logit_scale > 0.0) {
-            let cause = "it is not a finite number above 0";
-            return Err(BundleError::field("model.logit_scale", cause));
-        }
-        let preprocessing = &self.model.preprocessing;
-        preprocessing
-            .validate()
-            .map_err(|cause| BundleError::field("model.preprocessing", cause))?;
-        let (size, takes) = (preprocessing.size as usize, self.model.image.image_size());
-        if size != takes {
-            let cause = format!("it makes {size} pixels and the image tower takes {takes}");
-            return Err(BundleError::field("model.preprocessing.size", cause));
-        }
-        Ok(())
+        self.model.check().map_err(|cause| match cause {
+            ConfigError::Field {
+                field,
+                value,
+                range,
+            } => {
+                let cause = format!("it is {value}, and has to be {range}");
+                BundleError::field(format!("model.{field}"), cause)
+            }
+            ConfigError::Preprocessing(cause) => BundleError::field("model.preprocessing", cause),
+        })
     }
 
     fn check_classes(&self) -> Result<(), BundleError> {

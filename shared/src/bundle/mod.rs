@@ -29,7 +29,7 @@ pub use error::BundleError;
 pub use figures::{Figures, Histogram, HistogramSeries, Map, MapPoint};
 pub use file::{Dtype, FileEntry, Role, sha256_hex};
 pub use known_answer::{KnownAnswer, KnownInput, generated_pixels};
-pub use manifest::{Manifest, PromptEntry};
+pub use manifest::{MAX_CLASSES, MAX_MANIFEST_BYTES, Manifest, PromptEntry};
 pub use method::{MAX_CALIBRATION_SCORES, MethodEntry};
 pub use precision::{Precision, Quantized, dequantize, quantize_int8, to_f16};
 pub use provenance::{DataSource, Licence, Provenance};

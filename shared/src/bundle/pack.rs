@@ -94,7 +94,11 @@ impl Parts {
                     let cause = format!("its part {number} has another shape; export again");
                     return Err(BundleError::tensor(name, cause));
                 }
-                joined.shape[0] += part.shape[0];
+                let rows = joined.shape[0].checked_add(part.shape[0]);
+                joined.shape[0] = rows.ok_or_else(|| {
+                    let cause = "its parts have more rows than can be counted; export again";
+                    BundleError::tensor(&name, cause)
+                })?;
                 joined.values.extend(part.values);
             }
             joined.check_shape(&name)?;

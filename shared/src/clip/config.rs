@@ -1,7 +1,11 @@
 //! One configuration for every CLIP this project runs, stored as `config.json`
 //! in a model directory.
 
+mod check;
+
 use serde::{Deserialize, Serialize};
+
+pub use check::ConfigError;
 
 use super::preprocessing::Preprocessing;
 

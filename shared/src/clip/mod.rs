@@ -24,7 +24,7 @@ pub mod vit;
 #[cfg(feature = "model")]
 pub mod weights;
 
-pub use config::{Activation, ClipConfig, ImageTowerConfig, TextTowerConfig};
+pub use config::{Activation, ClipConfig, ConfigError, ImageTowerConfig, TextTowerConfig};
 #[cfg(feature = "model")]
 pub use model::{ImageTower, normalize};
 pub use preprocessing::Preprocessing;

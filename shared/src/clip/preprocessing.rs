@@ -18,7 +18,7 @@ pub struct Preprocessing {
 /// A [`Preprocessing`] that no image can go through.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PreprocessingError {
-    /// `size` or `resize` outside `1..=4096`.
+    /// `size` or `resize` outside `1..=1024`.
     #[error(
         "preprocessing: {field} is {value}, and has to be between 1 and {MAX_SIDE} pixels; \
          correct it in the model's config.json"
@@ -55,7 +55,7 @@ pub enum PreprocessingError {
 
 /// No tower takes more than a few hundred pixels; this only stops a broken file from
 /// asking for all the memory there is.
-const MAX_SIDE: u32 = 4096;
+const MAX_SIDE: u32 = 1024;
 
 impl Preprocessing {
     /// What OpenAI's CLIP and open_clip do with images: short side to `size`, centre crop,
@@ -83,7 +83,7 @@ impl Preprocessing {
     /// Checks what was read from a file.
     ///
     /// # Errors
-    /// A side of zero or beyond 4096 pixels, a crop larger than the resized image, a mean
+    /// A side of zero or beyond 1024 pixels, a crop larger than the resized image, a mean
     /// or deviation that cannot be computed with.
     pub fn validate(&self) -> Result<(), PreprocessingError> {
         for (field, value) in [("size", self.size), ("resize", self.resize)] {

@@ -7,6 +7,8 @@
 //!
 //! Reference: `CLIP.encode_text` in OpenAI's `clip/model.py`.
 
+pub mod direct;
+
 use burn::module::{Module, Param};
 use burn::nn::LayerNorm;
 use burn::tensor::activation::softmax;

@@ -15,15 +15,15 @@ use super::weights::{WeightError, Weights};
 /// `x + attention(ln_1(x))`, then `x + mlp(ln_2(x))`.
 #[derive(Module, Debug)]
 pub struct Block {
-    ln_1: LayerNorm,
-    query_key_value: Linear,
-    output: Linear,
-    ln_2: LayerNorm,
-    mlp_in: Linear,
-    mlp_out: Linear,
-    heads: usize,
+    pub(super) ln_1: LayerNorm,
+    pub(super) query_key_value: Linear,
+    pub(super) output: Linear,
+    pub(super) ln_2: LayerNorm,
+    pub(super) mlp_in: Linear,
+    pub(super) mlp_out: Linear,
+    pub(super) heads: usize,
     #[module(skip)]
-    activation: Activation,
+    pub(super) activation: Activation,
 }
 
 /// Queries, keys and values of one block, each `[batch, heads, tokens, head_width]`.

@@ -42,6 +42,9 @@ pub enum WeightError {
     },
 }
 
+/// The ε of a layer norm, the same in every published CLIP.
+pub const LAYER_NORM_EPSILON: f64 = 1e-5;
+
 /// Weights by name below one prefix, to be placed on a device.
 #[derive(Clone)]
 pub struct Weights<'a> {
@@ -116,10 +119,10 @@ impl<'a> Weights<'a> {
         })
     }
 
-    /// A layer norm, `weight` and `bias` `[width]`, epsilon 1e-5 as in every published CLIP.
+    /// A layer norm, `weight` and `bias` `[width]`, with [`LAYER_NORM_EPSILON`].
     pub fn layer_norm(&self, width: usize) -> Result<LayerNorm, WeightError> {
         let mut norm = LayerNormConfig::new(width)
-            .with_epsilon(1e-5)
+            .with_epsilon(LAYER_NORM_EPSILON)
             .init(self.device);
         norm.gamma = Param::from_tensor(self.tensor("weight", [width])?);
         norm.beta = Some(Param::from_tensor(self.tensor("bias", [width])?));

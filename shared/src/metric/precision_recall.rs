@@ -46,7 +46,8 @@ fn average_precision(positives: &[f64], negatives: &[f64]) -> f64 {
         let precision = found as f64 / (found + false_alarms) as f64;
         area += precision * (found - before) as f64 / positives.len() as f64;
     }
-    area
+    // A perfect ranking's terms may add up to a little more than 1, which no rate is.
+    area.min(1.0)
 }
 
 #[cfg(test)]
@@ -68,6 +69,15 @@ mod tests {
             recall_before = recall;
         }
         area
+    }
+
+    #[test]
+    fn a_perfect_ranking_is_never_above_one() {
+        for count in 1..200 {
+            let id: Vec<f64> = (0..count).map(f64::from).collect();
+            assert!(aupr_in(&id, &[-1.0]).unwrap() <= 1.0, "{count}");
+            assert!(aupr_out(&[1e9], &id).unwrap() <= 1.0, "{count}");
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::clip::{TextTower, Tokenizer};
 #[derive(Clone, Debug)]
 pub struct PromptEncoder {
     start: u32,
-    classes: usize,
+    /// Token ids behind a context, class by class, each ending in `[EOS]`.
+    suffixes: Vec<Vec<u32>>,
     /// Suffixes of equal length together.
     buckets: Vec<Bucket>,
     /// `order[j]` is where class `j` stands when the buckets are laid end to end.
@@ -81,7 +82,7 @@ impl PromptEncoder {
         }
         Self {
             start,
-            classes: suffixes.len(),
+            suffixes: suffixes.to_vec(),
             buckets,
             order,
         }
@@ -89,7 +90,26 @@ impl PromptEncoder {
 
     /// Number of classes `k`.
     pub fn classes(&self) -> usize {
-        self.classes
+        self.suffixes.len()
+    }
+
+    /// Token id of `[SOS]`.
+    pub fn start(&self) -> u32 {
+        self.start
+    }
+
+    /// Token ids behind a context, class by class, each ending in `[EOS]`.
+    pub fn suffixes(&self) -> &[Vec<u32>] {
+        &self.suffixes
+    }
+
+    /// Of the same names only `classes`, in that order.
+    pub fn select(&self, classes: &[usize]) -> Self {
+        let suffixes: Vec<Vec<u32>> = classes
+            .iter()
+            .map(|&class| self.suffixes[class].clone())
+            .collect();
+        Self::from_suffixes(self.start, &suffixes)
     }
 
     /// Tokens that pass through the tower for `contexts` shared contexts of `context_tokens`
@@ -162,7 +182,7 @@ impl PromptEncoder {
             return parts.remove(0);
         }
         let features = Tensor::cat(parts, 1);
-        let data = TensorData::new(self.order.clone(), [self.classes]);
+        let data = TensorData::new(self.order.clone(), [self.classes()]);
         let order: Tensor<1, Int> = Tensor::from_data(data, &features.device());
         features.select(1, order)
     }

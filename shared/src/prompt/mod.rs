@@ -6,7 +6,9 @@
 
 pub mod context;
 pub mod encode;
+pub mod learn;
 pub mod loss;
 pub mod template;
 
 pub use encode::PromptEncoder;
+pub use learn::{ContextEncoder, LossGradient};

@@ -1,5 +1,5 @@
 use super::mcm::class_probabilities;
-use super::softmax::{argmax, finite, log_sigmoid, log_sum_exp, scaled};
+use super::softmax::{argmax, finite, log_sigmoid, log_sum_exp_of, scaled};
 use super::{Input, Method, MethodSettings, ScoreError, ScoreScale, Similarities};
 
 /// CLIPN, competing to win: whether the "no" of the most similar class wins over its "yes".
@@ -128,7 +128,7 @@ impl Method for ClipnAgreeing {
             .collect();
         let mass = |sign: f64| {
             let parts = scaled(yes, factor).zip(&differences);
-            log_sum_exp(parts.map(|(yes, difference)| yes + log_sigmoid(sign * difference)))
+            log_sum_exp_of(parts.map(|(yes, difference)| yes + log_sigmoid(sign * difference)))
         };
         finite(self.name(), mass(1.0) - mass(-1.0))
     }

@@ -1,5 +1,5 @@
 use super::msp::probe_probabilities;
-use super::softmax::{finite, log_sum_exp, scaled};
+use super::softmax::{finite, log_sum_exp};
 use super::{Input, Method, MethodSettings, ScoreError, ScoreScale, Similarities};
 
 /// The negated free energy of the linear probe's logits.
@@ -67,7 +67,7 @@ pub(super) fn energy(
     settings.check()?;
     let logits = similarities.require(method.name(), logits)?;
     let temperature = f64::from(settings.temperature);
-    let energy = temperature * log_sum_exp(scaled(logits, 1.0 / temperature));
+    let energy = temperature * log_sum_exp(logits, 1.0 / temperature);
     finite(method.name(), energy)
 }
 

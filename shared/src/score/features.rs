@@ -1,6 +1,7 @@
 use super::ScoreError;
 use super::error::check_finite;
 use super::{Input, Method, Similarities, SimilarityRows};
+use crate::simd::{matrix::Matrix, parallel};
 
 /// How far from 1 the length of a text feature may be: half precision and int8 move it a little.
 const LENGTH_TOLERANCE: f32 = 0.03;
@@ -179,30 +180,33 @@ impl ClassFeatures {
             logit_scale: self.logit_scale,
             ..Default::default()
         };
-        let mut unit = vec![0.0; width];
-        for (row, feature) in images.global.chunks_exact(width).enumerate() {
-            normalise_into(&mut unit, feature, row)?;
-            for (input, prompts) in self.prompts() {
-                buffer.of(input).extend(products(prompts, &unit));
+        let normalised = |features: &[f32], together: usize| -> Result<Vec<f32>, ScoreError> {
+            let mut units = vec![0.0; features.len()];
+            let rows = features.chunks_exact(width).enumerate();
+            for (unit, (row, feature)) in units.chunks_exact_mut(width).zip(rows) {
+                normalise_into(unit, feature, row / together)?;
             }
-            if let Some(probe) = &self.probe {
-                buffer.of(Input::Probe).extend(probe.logits(&unit));
-            }
-            if let (Some(probe), Some(clip)) = (&self.probe, self.react_clip) {
-                let clipped: Vec<f32> = feature.iter().map(|value| value.min(clip)).collect();
-                normalise_into(&mut unit, &clipped, row)?;
-                buffer.of(Input::ClippedProbe).extend(probe.logits(&unit));
-            }
+            Ok(units)
+        };
+        let units = normalised(images.global, 1)?;
+        for (input, prompts) in self.prompts() {
+            *buffer.of(input) = products(&units, prompts, width);
         }
-        let patches = images.patches.len() / (rows * width).max(1);
-        for (place, patch) in images.patches.chunks_exact(width).enumerate() {
-            normalise_into(&mut unit, patch, place / patches)?;
-            let prompts = [
+        if let Some(probe) = &self.probe {
+            *buffer.of(Input::Probe) = probe.logits(&units, width);
+        }
+        if let (Some(probe), Some(clip)) = (&self.probe, self.react_clip) {
+            let clipped: Vec<f32> = images.global.iter().map(|value| value.min(clip)).collect();
+            *buffer.of(Input::ClippedProbe) = probe.logits(&normalised(&clipped, 1)?, width);
+        }
+        let together = images.patches.len() / (rows * width).max(1);
+        if together > 0 {
+            let units = normalised(images.patches, together)?;
+            for (input, prompts) in [
                 (Input::PatchZeroShot, &self.zero_shot),
                 (Input::PatchLoCoOp, &self.locoop),
-            ];
-            for (input, prompts) in prompts {
-                buffer.of(input).extend(products(prompts, &unit));
+            ] {
+                *buffer.of(input) = products(&units, prompts, width);
             }
         }
         Ok(buffer)
@@ -294,11 +298,14 @@ impl ClassFeatures {
 }
 
 impl Probe {
-    /// `[classes]`: the logits of a unit-length image feature.
-    fn logits<'a>(&'a self, unit: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
-        products(&self.weight, unit)
-            .zip(&self.bias)
-            .map(|(product, bias)| product + bias)
+    /// `[images, classes]`: the logits of unit-length image features `[images, d]`.
+    fn logits(&self, units: &[f32], width: usize) -> Vec<f32> {
+        let mut logits = products(units, &self.weight, width);
+        for row in logits.chunks_exact_mut(self.bias.len().max(1)) {
+            let pairs = row.iter_mut().zip(&self.bias);
+            pairs.for_each(|(logit, bias)| *logit += bias);
+        }
+        logits
     }
 }
 
@@ -333,11 +340,39 @@ impl SimilarityBuffer {
     }
 }
 
-/// The products of each row of a `[rows, d]` matrix with a vector `[d]`.
-fn products<'a>(matrix: &'a [f32], vector: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
-    matrix
-        .chunks_exact(vector.len())
-        .map(|row| dot(row, vector))
+/// Images that a thread takes at once.
+const IMAGES: usize = 96;
+/// For fewer images than this, laying out the matrix costs more than its product.
+const FEW: usize = 16;
+
+/// The products of every image `[images, d]` with every row of a `[rows, d]` matrix, image by
+/// image.
+fn products(images: &[f32], rows: &[f32], width: usize) -> Vec<f32> {
+    let outputs = rows.len() / width;
+    let mut products = vec![0.0; images.len() / width * outputs];
+    if outputs == 0 {
+        return products;
+    }
+    if images.len() / width < FEW {
+        for (image, products) in images
+            .chunks_exact(width)
+            .zip(products.chunks_exact_mut(outputs))
+        {
+            for (product, row) in products.iter_mut().zip(rows.chunks_exact(width)) {
+                *product = dot(row, image);
+            }
+        }
+        return products;
+    }
+    let matrix = Matrix::transposed(rows, width, outputs);
+    let mut parts: Vec<_> = images
+        .chunks(IMAGES * width)
+        .zip(products.chunks_mut(IMAGES * outputs))
+        .collect();
+    parallel::each(&mut parts, |(images, products), _: &mut ()| {
+        matrix.add_product(images, products);
+    });
+    products
 }
 
 /// Eight partial sums: the compiler turns them into vector instructions, and the error stays below
@@ -444,13 +479,16 @@ mod tests {
     #[test]
     fn many_equal_one_by_one() {
         let features = example(21);
-        let images = unit_rows(&mut Generator::new(14), 4, 21);
+        let images = unit_rows(&mut Generator::new(14), 2 * IMAGES + 5, 21);
         let all = features.similarities_all(&images).unwrap();
         for (index, image) in images.chunks_exact(21).enumerate() {
             let one = features.similarities(image).unwrap();
             let (one, row) = (one.one().unwrap(), all.rows().row(index).unwrap());
             for input in Input::ALL {
-                assert_eq!(one.get(input), row.get(input));
+                assert_eq!(one.get(input).len(), row.get(input).len());
+                for (one, of_many) in one.get(input).iter().zip(row.get(input)) {
+                    assert!((one - of_many).abs() < 1e-6, "{input}, image {index}");
+                }
             }
         }
         assert!(all.one().is_err());

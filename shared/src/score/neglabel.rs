@@ -1,5 +1,5 @@
 use super::mcm::class_probabilities;
-use super::softmax::{finite, log_sum_exp, mean_log_odds, scaled};
+use super::softmax::{finite, log_sum_exp, log_sum_exp_of, mean_log_odds};
 use super::{Input, Method, MethodSettings, ScoreError, ScoreScale, Similarities};
 
 /// Labels in a group, as in the paper.
@@ -100,11 +100,11 @@ pub(super) fn log_odds(
     let names = similarities.require(method, Input::Named)?;
     let labels = similarities.require(method, labels)?;
     let factor = 1.0 / temperature;
-    let classes = log_sum_exp(scaled(names, factor));
+    let classes = log_sum_exp(names, factor);
     let groups = labels.len().div_ceil(group_size);
     let of_group = |group: usize| {
         let members = labels.iter().skip(group).step_by(groups);
-        log_sum_exp(members.map(|&cosine| f64::from(cosine) * factor))
+        log_sum_exp_of(members.map(|&cosine| f64::from(cosine) * factor))
     };
     let odds: Vec<f64> = (0..groups).map(|group| classes - of_group(group)).collect();
     finite(method, mean_log_odds(odds.into_iter()))

@@ -1,4 +1,4 @@
-use super::softmax::{argmax, finite, largest, log_add_exp, log_sum_exp, scaled, scaled_but};
+use super::softmax::{argmax, finite, largest, log_add_exp, log_sum_exp, log_sum_exp_but, scaled};
 use super::{FiredNegative, Input, Method, MethodSettings, ScoreError, ScoreScale, Similarities};
 
 /// NegPrompt: the probability of the best class when every negative prompt competes.
@@ -67,8 +67,8 @@ impl Method for NegPrompt {
     ) -> Result<Vec<f64>, ScoreError> {
         settings.check()?;
         let (positive, negative) = prompts(self.name(), similarities)?;
-        let factor = f64::from(similarities.logit_scale);
-        let classes = log_sum_exp(scaled(positive, factor));
+        let factor = similarities.require_scale()?;
+        let classes = log_sum_exp(positive, factor);
         let total = log_add_exp(classes, negative_mass(negative, factor, settings));
         Ok(scaled(positive, factor)
             .map(|value| (value - total).exp())
@@ -82,7 +82,7 @@ impl Method for NegPrompt {
     ) -> Result<Vec<FiredNegative>, ScoreError> {
         settings.check()?;
         let (positive, negative) = prompts(self.name(), similarities)?;
-        let shares = super::softmax::softmax(negative, f64::from(similarities.logit_scale));
+        let shares = super::softmax::softmax(negative, similarities.require_scale()?);
         Ok(largest(&shares, FIRED)
             .into_iter()
             .map(|index| FiredNegative {
@@ -113,7 +113,7 @@ pub(super) fn log_odds(
     let (positive, negative) = prompts(method, similarities)?;
     let factor = 1.0 / f64::from(settings.temperature);
     let best = argmax(positive);
-    let others = log_sum_exp(scaled_but(positive, factor, best));
+    let others = log_sum_exp_but(positive, factor, best);
     let rest = log_add_exp(others, negative_mass(negative, factor, settings));
     if rest == f64::NEG_INFINITY {
         return Err(ScoreError::OneClass { method });
@@ -126,7 +126,7 @@ fn negative_mass(negative: &[f32], factor: f64, settings: &MethodSettings) -> f6
     if settings.negative_weight == 0.0 {
         return f64::NEG_INFINITY;
     }
-    f64::from(settings.negative_weight).ln() + log_sum_exp(scaled(negative, factor))
+    f64::from(settings.negative_weight).ln() + log_sum_exp(negative, factor)
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 use super::softmax::argmax;
 use super::{Input, Method, MethodSettings, ScoreError, Similarities};
+use crate::simd::parallel;
+
+/// Images that a thread scores at once.
+const TOGETHER: usize = 64;
 
 /// [`Similarities`] of many images, each matrix row-major, empty when not available.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,9 +71,14 @@ pub fn score_all(
     rows: &SimilarityRows<'_>,
     settings: &MethodSettings,
 ) -> Result<Vec<f64>, ScoreError> {
-    (0..rows.rows)
-        .map(|index| method.score(&rows.row(index)?, settings))
-        .collect()
+    let mut places: Vec<usize> = (0..rows.rows).step_by(TOGETHER).collect();
+    let parts = parallel::each(&mut places, |first, _: &mut ()| {
+        (*first..rows.rows.min(*first + TOGETHER))
+            .map(|index| method.score(&rows.row(index)?, settings))
+            .collect::<Result<Vec<f64>, _>>()
+    });
+    let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(parts.concat())
 }
 
 /// The predicted class of every row, with its probability: for accuracy and ECE.

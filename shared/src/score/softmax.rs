@@ -2,24 +2,96 @@
 
 use std::cmp::Ordering;
 
-use super::ScoreError;
+use pulp::{Simd, WithSimd};
 
-/// `ln Σ exp(values)`; `−∞` for no values.
-pub(super) fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
-    let highest = values.clone().fold(f64::NEG_INFINITY, f64::max);
+use super::ScoreError;
+use crate::simd::{LANES, dispatch};
+
+/// `ln Σ exp(factor · values)`; `−∞` for no values.
+pub(super) fn log_sum_exp(values: &[f32], factor: f64) -> f64 {
+    dispatch(LogSumExp { values, factor })
+}
+
+struct LogSumExp<'a> {
+    values: &'a [f32],
+    factor: f64,
+}
+
+impl WithSimd for LogSumExp<'_> {
+    type Output = f64;
+
+    /// Plain loops over [`LANES`] values side by side, which the compiler turns into vectors.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let Self { values, factor } = self;
+        let (blocks, rest) = values.as_chunks::<LANES>();
+        let mut highest = [f64::NEG_INFINITY; LANES];
+        for block in blocks {
+            for (highest, value) in highest.iter_mut().zip(block) {
+                let value = f64::from(*value) * factor;
+                *highest = if value > *highest { value } else { *highest };
+            }
+        }
+        let of_rest = rest.iter().map(|value| f64::from(*value) * factor);
+        let highest = of_rest.chain(highest).fold(f64::NEG_INFINITY, f64::max);
+        if highest == f64::NEG_INFINITY {
+            return highest;
+        }
+        let mut sums = [0.0; LANES];
+        for block in blocks {
+            for (sum, value) in sums.iter_mut().zip(block) {
+                *sum += exp(f64::from(*value) * factor - highest);
+            }
+        }
+        for (sum, value) in sums.iter_mut().zip(rest) {
+            *sum += exp(f64::from(*value) * factor - highest);
+        }
+        highest + sums.iter().sum::<f64>().ln()
+    }
+}
+
+/// `e^x` for `x ≤ 0` to a few units in the last place, without branches; 0 below −700.
+///
+/// The argument less its nearest multiple of ln 2, in two parts, then the series.
+#[inline(always)]
+fn exp(x: f64) -> f64 {
+    // Adding it rounds to a whole number, which then stands in the low bits.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let inside = if x < -700.0 { -700.0 } else { x };
+    let shifted = inside * std::f64::consts::LOG2_E + ROUND;
+    let whole = shifted - ROUND;
+    let rest = inside - whole * 6.931_471_803_691_238e-1 - whole * 1.908_214_929_270_587_7e-10;
+    let mut sum = 1.0;
+    let mut term = 12.0;
+    while term > 0.0 {
+        sum = 1.0 + sum * rest / term;
+        term -= 1.0;
+    }
+    let bits = shifted
+        .to_bits()
+        .wrapping_sub(ROUND.to_bits())
+        .wrapping_add(1023)
+        << 52;
+    let value = sum * f64::from_bits(bits);
+    if x < -700.0 { 0.0 } else { value }
+}
+
+/// `ln Σ exp(term)` of terms that are computed; `−∞` for none.
+pub(super) fn log_sum_exp_of(terms: impl Iterator<Item = f64> + Clone) -> f64 {
+    let highest = terms.clone().fold(f64::NEG_INFINITY, f64::max);
     if highest == f64::NEG_INFINITY {
         return highest;
     }
-    highest
-        + values
-            .map(|value| (value - highest).exp())
-            .sum::<f64>()
-            .ln()
+    highest + terms.map(|term| (term - highest).exp()).sum::<f64>().ln()
 }
 
 /// `ln(exp(a) + exp(b))`.
 pub(super) fn log_add_exp(a: f64, b: f64) -> f64 {
-    log_sum_exp([a, b].into_iter())
+    let highest = a.max(b);
+    if highest == f64::NEG_INFINITY {
+        return highest;
+    }
+    highest + ((a - highest).exp() + (b - highest).exp()).ln()
 }
 
 /// `ln(1 / (1 + exp(−value)))`.
@@ -29,7 +101,8 @@ pub(super) fn log_sigmoid(value: f64) -> f64 {
 
 /// The log-odds of the mean of probabilities that are given by their log-odds.
 pub(super) fn mean_log_odds(odds: impl Iterator<Item = f64> + Clone) -> f64 {
-    log_sum_exp(odds.clone().map(log_sigmoid)) - log_sum_exp(odds.map(|odds| log_sigmoid(-odds)))
+    log_sum_exp_of(odds.clone().map(log_sigmoid))
+        - log_sum_exp_of(odds.map(|odds| log_sigmoid(-odds)))
 }
 
 /// The position of the largest value, the first of equals; 0 for no values.
@@ -60,16 +133,11 @@ pub(super) fn largest(values: &[f64], count: usize) -> Vec<usize> {
     order
 }
 
-/// `values · factor` in `f64`, all but the one at `left_out`.
-pub(super) fn scaled_but(
-    values: &[f32],
-    factor: f64,
-    left_out: usize,
-) -> impl Iterator<Item = f64> + Clone {
-    let kept = move |(index, &value): (usize, &f32)| {
-        (index != left_out).then_some(f64::from(value) * factor)
-    };
-    values.iter().enumerate().filter_map(kept)
+/// `ln Σ exp(factor · values)` over all but the one at `left_out`.
+pub(super) fn log_sum_exp_but(values: &[f32], factor: f64, left_out: usize) -> f64 {
+    let after = values.get(left_out + 1..).unwrap_or_default();
+    let before = &values[..left_out.min(values.len())];
+    log_add_exp(log_sum_exp(before, factor), log_sum_exp(after, factor))
 }
 
 /// `values · factor` in `f64`.
@@ -87,13 +155,13 @@ pub(super) fn log_odds_of_max(
         return Err(ScoreError::OneClass { method });
     }
     let best = argmax(values);
-    let others = log_sum_exp(scaled_but(values, factor, best));
+    let others = log_sum_exp_but(values, factor, best);
     finite(method, f64::from(values[best]) * factor - others)
 }
 
 /// `softmax(values · factor)`.
 pub(super) fn softmax(values: &[f32], factor: f64) -> Vec<f64> {
-    let total = log_sum_exp(scaled(values, factor));
+    let total = log_sum_exp(values, factor);
     scaled(values, factor)
         .map(|value| (value - total).exp())
         .collect()
@@ -116,10 +184,10 @@ mod tests {
     #[test]
     fn log_sum_exp_neither_overflows_nor_vanishes() {
         let values = [1000.0, 1000.0];
-        assert!((log_sum_exp(values.into_iter()) - (1000.0 + 2f64.ln())).abs() < 1e-12);
+        assert!((log_sum_exp(&values, 1.0) - (1000.0 + 2f64.ln())).abs() < 1e-12);
         let values = [-1000.0, -1000.0];
-        assert!((log_sum_exp(values.into_iter()) - (-1000.0 + 2f64.ln())).abs() < 1e-12);
-        assert_eq!(log_sum_exp(std::iter::empty()), f64::NEG_INFINITY);
+        assert!((log_sum_exp(&values, 1.0) - (-1000.0 + 2f64.ln())).abs() < 1e-12);
+        assert_eq!(log_sum_exp(&[], 1.0), f64::NEG_INFINITY);
         assert_eq!(log_add_exp(f64::NEG_INFINITY, 3.0), 3.0);
     }
 
@@ -133,6 +201,23 @@ mod tests {
         let sure = mean_log_odds([100.0, 101.0].into_iter());
         assert!(sure > 100.0 && sure < 101.0);
         assert!((log_sigmoid(-800.0) + 800.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn log_sum_exp_is_the_sum_of_the_standard_library() {
+        let mut generator = Generator::new(12);
+        for count in [1, 5, 16, 17, 300] {
+            let values: Vec<f32> = (0..count)
+                .map(|_| generator.between(-1.0, 1.0) as f32)
+                .collect();
+            for factor in [0.5, 20.0, 800.0] {
+                let terms = scaled(&values, factor);
+                let highest = terms.clone().fold(f64::NEG_INFINITY, f64::max);
+                let sum: f64 = terms.map(|value| (value - highest).exp()).sum();
+                let found = log_sum_exp(&values, factor);
+                assert!((found - (highest + sum.ln())).abs() < 1e-12);
+            }
+        }
     }
 
     #[test]

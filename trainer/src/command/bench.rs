@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use super::limits::ImageLimits;
 use crate::bench::{
     Bench, Rows, Suite, SuiteOptions, Trial, latex_table, paper_folders, plan, summarise, why_not,
 };
@@ -68,6 +69,9 @@ pub struct BenchArguments {
     pub device: DeviceChoice,
 
     #[command(flatten)]
+    pub limits: ImageLimits,
+
+    #[command(flatten)]
     pub training: TrainingConfig,
 }
 
@@ -105,6 +109,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
                     ood,
                     cache: out.join("features"),
                     batch: 16,
+                    limits: arguments.limits.into(),
                     patches: true,
                 };
                 Experiment::from_folders(&model, &device.device, &folders, shots, seed)

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use clap::Args;
-use shared::clip::preprocess::DecodeLimits;
-
+use super::limits::ImageLimits;
 use crate::data::{self, Split};
 use crate::device::DeviceChoice;
 use crate::features::{EncodeOptions, EncodeReport, FeaturePrecision, encode, unfinished};
 use crate::model::ModelDirectory;
 use crate::output::shown;
 use crate::progress::{duration_text, say};
+use anyhow::Result;
+use clap::Args;
 
 /// Turn images into a file of features, for `train` or for Python.
 ///
@@ -50,9 +49,8 @@ pub struct EncodeArguments {
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: u16,
 
-    /// Skip images of more pixels than this (width times height)
-    #[arg(long, default_value_t = DecodeLimits::default().max_pixels, value_name = "N")]
-    pub max_pixels: u64,
+    #[command(flatten)]
+    pub limits: ImageLimits,
 
     /// Go on with what a killed run left beside the file
     #[arg(long)]
@@ -81,9 +79,7 @@ pub fn run(arguments: EncodeArguments) -> Result<()> {
     let options = EncodeOptions {
         batch: usize::from(arguments.batch),
         precision: arguments.precision,
-        limits: DecodeLimits {
-            max_pixels: arguments.max_pixels,
-        },
+        limits: arguments.limits.into(),
         resume: arguments.resume,
     };
     let report = encode(

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use serde_json::json;
 use shared::bundle::MethodEntry;
-use shared::clip::preprocess::DecodeLimits;
 use shared::score::{Method, Prediction, predict_all, score_all};
 
+use super::limits::ImageLimits;
 use crate::data::{self, Dataset, Split};
 use crate::detector::Detector;
 use crate::device::{ChosenDevice, DeviceChoice};
@@ -61,9 +61,8 @@ pub struct EvalArguments {
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: u16,
 
-    /// Skip images of more pixels than this (width times height)
-    #[arg(long, default_value_t = DecodeLimits::default().max_pixels, value_name = "N")]
-    pub max_pixels: u64,
+    #[command(flatten)]
+    pub limits: ImageLimits,
 }
 
 /// Runs `trainer eval`.
@@ -241,9 +240,7 @@ fn score(
     for warning in &dataset.warnings {
         say(&format!("note: {warning}"));
     }
-    let limits = DecodeLimits {
-        max_pixels: arguments.max_pixels,
-    };
+    let limits = arguments.limits.into();
     let progress = Progress::new(
         format!("scoring {name}"),
         "images",
@@ -333,7 +330,7 @@ fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice)
             "bundle": shown(&arguments.bundle),
             "split": arguments.split.as_str(),
             "batch": arguments.batch,
-            "max_pixels": arguments.max_pixels,
+            "max_megapixels": arguments.limits.max_megapixels,
             "training": manifest.provenance.config,
         }),
         device: device.name.clone(),

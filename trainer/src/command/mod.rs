@@ -5,8 +5,10 @@ pub mod encode;
 pub mod eval;
 pub mod export;
 pub mod import;
+pub mod limits;
 pub mod lit;
 pub mod predict;
+pub mod time_step;
 pub mod train;
 pub mod tune;
 
@@ -47,6 +49,8 @@ enum Command {
     Predict(predict::PredictArguments),
     /// Write the bundle of a finished run in another precision
     Export(export::ExportArguments),
+    #[command(hide = true)]
+    TimeStep(time_step::TimeArguments),
 }
 
 impl CommandLine {
@@ -63,6 +67,7 @@ impl CommandLine {
             Some(Command::Eval(arguments)) => eval::run(arguments),
             Some(Command::Predict(arguments)) => predict::run(arguments),
             Some(Command::Export(arguments)) => export::run(arguments),
+            Some(Command::TimeStep(arguments)) => time_step::run(arguments),
         }
     }
 }

@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use shared::bundle::MethodEntry;
-use shared::clip::preprocess::DecodeLimits;
 use shared::score::{Method, Verdict};
 
+use super::limits::ImageLimits;
 use crate::data::{self, Item};
 use crate::detector::Detector;
 use crate::device::DeviceChoice;
@@ -49,9 +49,8 @@ pub struct PredictArguments {
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: u16,
 
-    /// Refuse images of more pixels than this (width times height)
-    #[arg(long, default_value_t = DecodeLimits::default().max_pixels, value_name = "N")]
-    pub max_pixels: u64,
+    #[command(flatten)]
+    pub limits: ImageLimits,
 }
 
 /// One line of the output.
@@ -99,9 +98,7 @@ pub fn run(arguments: PredictArguments) -> Result<()> {
         failed: 0,
         done: 0,
     };
-    let limits = DecodeLimits {
-        max_pixels: arguments.max_pixels,
-    };
+    let limits = arguments.limits.into();
     let batch = usize::from(arguments.batch);
     for path in &arguments.images {
         match items_at(path) {
@@ -147,29 +144,37 @@ struct Output<'a> {
     done: usize,
 }
 
-impl Output<'_> {
+impl<'a> Output<'a> {
     fn image(&mut self, path: &Path, feature: Result<&[f32], String>) -> Result<()> {
-        match feature {
-            Ok(feature) => self.verdict(path, feature),
+        let file = path.display().to_string();
+        let judged = match feature {
+            Ok(feature) => self
+                .verdict(&file, feature)
+                .map_err(|error| format!("{error:#}")),
+            Err(reason) => Err(reason),
+        };
+        match judged {
+            Ok(line) => self.line(&line),
             Err(reason) => self.error(path, &reason),
         }
     }
 
-    fn verdict(&mut self, path: &Path, feature: &[f32]) -> Result<()> {
+    /// The line of an image. Whatever is wrong with its numbers is that image's error, not the
+    /// end of the others.
+    fn verdict<'b>(&self, file: &'b str, feature: &[f32]) -> Result<Line<'b>>
+    where
+        'a: 'b,
+    {
         let detector = self.detector;
         let similarities = detector.classes.similarities(feature)?;
         let settings = &self.entry.settings;
-        let explained = self
-            .method
-            .explain(&similarities.one()?, settings)
-            .with_context(|| path.display().to_string())?;
+        let explained = self.method.explain(&similarities.one()?, settings)?;
         let name = |class: usize| {
             let name = detector.manifest.classes.get(class);
             name.map_or("?", String::as_str)
         };
-        let file = path.display().to_string();
-        let line = Line {
-            file: &file,
+        Ok(Line {
+            file,
             verdict: Verdict::from_score(explained.score, self.threshold),
             class: name(explained.predicted),
             score: explained.score,
@@ -183,8 +188,7 @@ impl Output<'_> {
                     probability: top.probability,
                 })
                 .collect(),
-        };
-        self.line(&line)
+        })
     }
 
     fn error(&mut self, path: &Path, error: &str) -> Result<()> {

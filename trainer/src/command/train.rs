@@ -9,6 +9,7 @@ use clap::Args;
 use shared::bundle::{Map, Precision};
 use shared::score::Input;
 
+use super::limits::ImageLimits;
 use crate::device::{ChosenDevice, DeviceChoice};
 use crate::embedded;
 use crate::model::ModelDirectory;
@@ -68,6 +69,9 @@ pub struct TrainArguments {
     pub resume: bool,
 
     #[command(flatten)]
+    pub limits: ImageLimits,
+
+    #[command(flatten)]
     pub training: TrainingConfig,
 }
 
@@ -75,6 +79,7 @@ pub struct TrainArguments {
 pub fn run(arguments: TrainArguments) -> Result<()> {
     let started = Instant::now();
     let config = &arguments.training;
+    config.check()?;
     let model = match &arguments.model {
         Some(path) => ModelDirectory::open(path)?,
         None => embedded::compact_model()?,
@@ -90,6 +95,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
                 cache: arguments.out.join("features"),
                 batch: 16,
                 patches: false,
+                limits: arguments.limits.into(),
             };
             Experiment::from_folders(&model, &device.device, &folders, config.shots, config.seed)?
         }

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::limits::ImageLimits;
 use crate::device::DeviceChoice;
 use crate::embedded;
 use crate::model::ModelDirectory;
@@ -58,6 +59,9 @@ pub struct TuneArguments {
     pub resume: bool,
 
     #[command(flatten)]
+    pub limits: ImageLimits,
+
+    #[command(flatten)]
     pub training: TrainingConfig,
 }
 
@@ -80,6 +84,9 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
     };
     let device = arguments.device.open()?;
     let settings = grid(&arguments.training, &arguments.axes)?;
+    for config in &settings {
+        config.check()?;
+    }
     output::create_folder(&arguments.out)?;
     let experiments = arguments
         .seeds
@@ -164,6 +171,7 @@ fn experiment(arguments: &TuneArguments, model: &ModelDirectory, seed: u64) -> R
                 cache: arguments.out.join("features"),
                 batch: 16,
                 patches: false,
+                limits: arguments.limits.into(),
             };
             let device = arguments.device.open()?;
             Experiment::from_folders(model, &device.device, &folders, shots, seed)

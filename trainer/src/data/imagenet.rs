@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::annotated::{self, Annotated};
 use super::folder::halves_of;
 use super::walk::{Found, folders_in, images_below, images_in};
 use super::{Dataset, Source, Split, class_name};
-use crate::output::explain;
+use crate::output::read_at_most;
 
 /// `DIR[/train|/val]/n01440764/*.JPEG` with a file of synset names in `DIR` or above, the
 /// archive of the Kaggle challenge (`DIR/ILSVRC/Data/CLS-LOC`), or Tiny ImageNet.
@@ -19,6 +19,9 @@ pub struct ImageNet;
 
 /// Files that give synsets their names, one a line: `n01440764 tench, Tinca tinca`.
 const NAME_FILES: &[&str] = &["LOC_synset_mapping.txt", "synset_words.txt", "words.txt"];
+
+/// The most bytes of such a file: ten times those of the challenge.
+const MAX_NAMES_BYTES: u64 = 64 << 20;
 
 /// How far above the images the names and solutions are looked for.
 const LEVELS_ABOVE: usize = 3;
@@ -160,6 +163,12 @@ fn flat_half(
         .collect())
 }
 
+/// A text file of a line for each synset or image.
+fn read_names_file(path: &Path) -> Result<String> {
+    String::from_utf8(read_at_most(path, MAX_NAMES_BYTES)?)
+        .with_context(|| format!("{} is no UTF-8 text: save it as UTF-8", path.display()))
+}
+
 /// Image name without extension → synset. Empty where no table is found: such images are read
 /// without a class.
 fn read_solution(root: &Path, folder: &Path) -> Result<BTreeMap<String, String>> {
@@ -171,7 +180,7 @@ fn read_solution(root: &Path, folder: &Path) -> Result<BTreeMap<String, String>>
     } else {
         return Ok(BTreeMap::new());
     };
-    let text = fs::read_to_string(&path).map_err(|error| explain(error, "read", &path))?;
+    let text = read_names_file(&path)?;
     let mut synsets = BTreeMap::new();
     for line in text.lines() {
         let mut fields = line.split(separators);
@@ -194,7 +203,7 @@ fn read_names(root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
             NAME_FILES.join(", or ")
         );
     };
-    let text = fs::read_to_string(&path).map_err(|error| explain(error, "read", &path))?;
+    let text = read_names_file(&path)?;
     let names: BTreeMap<_, _> = text
         .lines()
         .filter_map(|line| line.trim().split_once([' ', '\t']))

@@ -1,7 +1,7 @@
 //! A table of images: CSV or TSV with a header, or one JSON object a line.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,7 +9,12 @@ use serde::Deserialize;
 
 use super::annotated::{self, Annotated};
 use super::{Dataset, Source, Split};
-use crate::output::explain;
+use crate::output::{explain, open_file};
+
+/// The most bytes of a table: ten times ImageNet's.
+const MAX_TABLE_BYTES: u64 = 1 << 30;
+/// The most bytes of a line: paths and names are a few hundred.
+const MAX_LINE_BYTES: u64 = 1 << 20;
 
 /// Columns `path`, `label` (may be empty) and, if wanted, `split`. Paths are taken from the folder
 /// that the table lies in.
@@ -35,7 +40,10 @@ impl Source for Manifest {
             None => bail!("{} is neither .csv, .tsv nor .jsonl", path.display()),
         };
         if rows.is_empty() {
-            bail!("{} lists no image: it has no row", path.display());
+            bail!(
+                "{} lists no image: it has no row; write one for each image",
+                path.display()
+            );
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut images = Vec::with_capacity(rows.len());
@@ -48,10 +56,10 @@ impl Source for Manifest {
         if !present {
             let (line, row) = &rows[0];
             bail!(
-                "none of the {} images of {} is there, the first being `{}` (line {line}): relative paths are taken from {}",
+                "none of the {} images of {} is there, the first being `{}` (line {line}): check the paths; relative paths are taken from {}",
                 rows.len(),
                 path.display(),
-                row.path,
+                beginning(&row.path),
                 if folder.as_os_str().is_empty() {
                     "the current folder".to_owned()
                 } else {
@@ -101,7 +109,7 @@ enum Label {
 impl Row {
     fn annotated(&self, folder: &Path) -> Result<Annotated> {
         if self.path.trim().is_empty() {
-            bail!("the path is empty");
+            bail!("the path is empty: write one, or leave the row out");
         }
         let split = match self.split.as_deref().map(str::trim) {
             None | Some("") => None,
@@ -124,28 +132,24 @@ impl Row {
 }
 
 fn read_separated(path: &Path, separator: u8) -> Result<Vec<(u64, Row)>> {
-    let file = fs::File::open(path).map_err(|error| explain(error, "read", path))?;
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(separator)
         .trim(csv::Trim::All)
         .flexible(true)
-        .from_reader(file);
-    let headers = reader
-        .headers()
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .clone();
+        .from_reader(open_table(path)?);
+    let headers = reader.headers().with_context(|| unreadable(path))?.clone();
     if !headers.iter().any(|header| header == "path") {
         bail!(
             "{} has no column `path`: its first line must name the columns (path,label or path,label,split), and reads `{}`",
             path.display(),
-            headers.iter().collect::<Vec<_>>().join(",")
+            beginning(&headers.iter().collect::<Vec<_>>().join(","))
         );
     }
     let column = |name: &str| headers.iter().position(|header| header == name);
     let (path_at, label_at, split_at) = (column("path"), column("label"), column("split"));
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.with_context(|| format!("cannot read {}", path.display()))?;
+        let record = record.with_context(|| unreadable(path))?;
         let line = record.position().map_or(0, csv::Position::line);
         // Labels stay text: `007` is a name, not a number.
         let field = |at: Option<usize>| at.and_then(|at| record.get(at)).map(str::to_owned);
@@ -162,11 +166,25 @@ fn read_separated(path: &Path, separator: u8) -> Result<Vec<(u64, Row)>> {
 }
 
 fn read_json_lines(path: &Path) -> Result<Vec<(u64, Row)>> {
-    let file = fs::File::open(path).map_err(|error| explain(error, "read", path))?;
+    let mut file = BufReader::new(open_table(path)?);
     let mut rows = Vec::new();
-    for (index, line) in BufReader::new(file).lines().enumerate() {
-        let number = index as u64 + 1;
-        let line = line.with_context(|| at(path, number))?;
+    let mut line = String::new();
+    for number in 1.. {
+        line.clear();
+        let read = (&mut file)
+            .take(MAX_LINE_BYTES)
+            .read_line(&mut line)
+            .context("the line is no UTF-8 text; save the table as UTF-8")
+            .with_context(|| at(path, number))?;
+        if read == 0 {
+            break;
+        }
+        if read as u64 == MAX_LINE_BYTES {
+            bail!(
+                "{}: the line is longer than {MAX_LINE_BYTES} bytes; write one object a line",
+                at(path, number)
+            );
+        }
         let line = line.trim_start_matches('\u{feff}').trim();
         if line.is_empty() {
             continue;
@@ -179,12 +197,47 @@ fn read_json_lines(path: &Path) -> Result<Vec<(u64, Row)>> {
     Ok(rows)
 }
 
+/// Opens a table that may be of any origin.
+fn open_table(path: &Path) -> Result<File> {
+    let file = open_file(path, "read")?;
+    let bytes = file
+        .metadata()
+        .map_err(|error| explain(error, "read", path))?
+        .len();
+    if bytes > MAX_TABLE_BYTES {
+        bail!(
+            "{} has {bytes} bytes, and a table may have {MAX_TABLE_BYTES}: split it",
+            path.display()
+        );
+    }
+    Ok(file)
+}
+
+fn unreadable(path: &Path) -> String {
+    format!(
+        "cannot read {} as a table: save it again as CSV in UTF-8",
+        path.display()
+    )
+}
+
+/// As much of a stranger's text as an error can bear.
+fn beginning(text: &str) -> String {
+    const LENGTH: usize = 80;
+    let mut beginning: String = text.chars().take(LENGTH).collect();
+    if beginning.len() < text.len() {
+        beginning.push('…');
+    }
+    beginning
+}
+
 fn at(path: &Path, line: u64) -> String {
     format!("{}, line {line}", path.display())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::data::{open, test_images::put};
 

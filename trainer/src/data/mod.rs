@@ -10,8 +10,12 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use shared::bundle::MAX_CLASSES;
 
 pub use few_shot::few_shot;
+
+/// The most bytes of a class's name: far more than any text tower reads.
+const MAX_NAME_BYTES: usize = 1_000;
 
 /// Images with their classes, in an order that depends on the names alone.
 #[derive(Clone, Debug)]
@@ -189,7 +193,20 @@ impl Dataset {
                 "{} has one class only, `{only}`: at least two are needed, one folder for each",
                 self.root.display()
             ),
-            _ => Ok(()),
+            many if many.len() > MAX_CLASSES => bail!(
+                "{} has {} classes, and a bundle holds {MAX_CLASSES}: leave some out (is the column `label` the right one?)",
+                self.root.display(),
+                many.len()
+            ),
+            fine => match fine.iter().find(|name| name.len() > MAX_NAME_BYTES) {
+                Some(long) => bail!(
+                    "{}: the class `{}…` has a name of {} bytes, and a prompt has no room for more than {MAX_NAME_BYTES}: give it a shorter name",
+                    self.root.display(),
+                    long.chars().take(40).collect::<String>(),
+                    long.len()
+                ),
+                None => Ok(()),
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Finding images in folders, in an order that depends on the names alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,8 +94,7 @@ impl Found {
 /// files and folders are passed over.
 pub fn images_below(root: &Path) -> Result<Found> {
     let mut found = Found::default();
-    let mut on_the_way = Vec::new();
-    walk(root, "", &mut on_the_way, &mut found)?;
+    walk(root, "", &mut HashSet::new(), &mut found)?;
     Ok(found)
 }
 
@@ -124,24 +123,23 @@ pub fn images_in(root: &Path) -> Result<Found> {
 fn walk(
     folder: &Path,
     prefix: &str,
-    on_the_way: &mut Vec<PathBuf>,
+    visited: &mut HashSet<PathBuf>,
     found: &mut Found,
 ) -> Result<()> {
-    // A link to a folder above would be walked for ever.
+    // A link to a folder above would be walked for ever, and a few folders that link to each other
+    // twice would be walked along millions of ways.
     let real = fs::canonicalize(folder).map_err(|error| explain(error, "open", folder))?;
-    if on_the_way.contains(&real) {
+    if !visited.insert(real) {
         return Ok(());
     }
-    on_the_way.push(real);
     for (path, name) in entries(folder)? {
         let name = format!("{prefix}{}", name.to_string_lossy());
         if path.is_dir() {
-            walk(&path, &format!("{name}/"), on_the_way, found)?;
+            walk(&path, &format!("{name}/"), visited, found)?;
         } else {
             sort_in(path, name, found);
         }
     }
-    on_the_way.pop();
     Ok(())
 }
 
@@ -199,5 +197,23 @@ mod tests {
         put(&folder.path().join("a/1.png"), 1);
         std::os::unix::fs::symlink(folder.path(), folder.path().join("a/up")).unwrap();
         assert_eq!(images_below(folder.path()).unwrap().len(), 1);
+    }
+
+    /// Forty folders, each with two links to the next: 2^40 ways to the last.
+    #[cfg(unix)]
+    #[test]
+    fn links_that_multiply_are_followed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = |number: usize| folder.path().join(format!("{number}"));
+        for number in 0..40 {
+            fs::create_dir(level(number)).unwrap();
+        }
+        for number in 0..39 {
+            for link in ["a", "b"] {
+                std::os::unix::fs::symlink(level(number + 1), level(number).join(link)).unwrap();
+            }
+        }
+        put(&level(39).join("1.png"), 1);
+        assert_eq!(images_below(&level(0)).unwrap().len(), 1);
     }
 }

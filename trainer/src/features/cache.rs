@@ -1,15 +1,17 @@
 //! Reading a feature file without loading it: the system pages in what is used.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
 
+use super::key::hexadecimal;
 use super::layout::{CacheHeader, FORMAT, FeaturePrecision, HASH_BYTES, VERSION};
-use crate::output::explain;
+use super::usable;
+use crate::output::{explain, open_file};
 
 /// The features of one dataset.
 pub struct FeatureCache {
@@ -42,7 +44,7 @@ impl FeatureCache {
     /// Maps a file and checks all of it: format, version, shapes, labels, names, and that every
     /// number is finite.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| explain(error, "open the features", path))?;
+        let file = open_file(path, "open the features")?;
         let length = file
             .metadata()
             .map_err(|error| explain(error, "open the features", path))?
@@ -145,7 +147,7 @@ impl FeatureCache {
     }
 
     fn read(name: String, bytes: Bytes) -> Result<Self> {
-        Self::parse(&name, bytes.as_slice())
+        Self::parse(bytes.as_slice())
             .with_context(|| {
                 format!("{name} cannot be used as features; make it again with `trainer encode`")
             })
@@ -161,7 +163,7 @@ impl FeatureCache {
             })
     }
 
-    fn parse(name: &str, bytes: &[u8]) -> Result<Parsed> {
+    fn parse(bytes: &[u8]) -> Result<Parsed> {
         let (header_bytes, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
             anyhow!("it is no whole safetensors file: cut short, or something else ({error})")
         })?;
@@ -183,6 +185,13 @@ impl FeatureCache {
             "it has version {} and this program reads version {VERSION}",
             field("version").unwrap_or("?")
         );
+        // Files of earlier versions, and those that come with the program, have none.
+        if let Some(checksum) = field("checksum") {
+            ensure!(
+                checksum == hexadecimal(&Sha256::digest(&bytes[data..])),
+                "its bytes are not those that were written: it is damaged or was altered"
+            );
+        }
         let classes: Vec<String> = serde_json::from_str(field("classes").unwrap_or("[]"))
             .context("its `classes` are no JSON array of names")?;
 
@@ -253,11 +262,10 @@ impl FeatureCache {
             .enumerate()
         {
             precision.read(row, &mut feature);
-            ensure!(
-                feature.iter().all(|value| value.is_finite()),
-                "the feature of image {image} ({}) in {name} is not finite",
-                names.split('\n').nth(image).unwrap_or("?")
-            );
+            if let Err(reason) = usable(&feature) {
+                let named = names.split('\n').nth(image).unwrap_or("?");
+                bail!("image {image} ({named}): {reason}");
+            }
         }
         Ok(Parsed {
             header,

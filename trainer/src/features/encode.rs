@@ -16,6 +16,7 @@ use super::key::hexadecimal;
 use super::layout::{CacheHeader, FeaturePrecision, HASH_BYTES};
 use super::prepare::{hash, read_image_file, to_pixels};
 use super::stream::{forward_pixels, in_batches};
+use super::usable;
 use super::writer::{CacheWriter, unfinished};
 use crate::data::{Dataset, Item};
 use crate::progress::{Progress, say};
@@ -129,7 +130,16 @@ pub fn encode(
                         let feature = features
                             .next()
                             .ok_or_else(|| anyhow!("the image tower lost {}", item.name))?;
-                        writer.push(&item.name, item.label, &hexadecimal(&hash), feature)?;
+                        let hash = hexadecimal(&hash);
+                        match usable(feature) {
+                            Ok(()) => writer.push(&item.name, item.label, &hash, feature)?,
+                            Err(reason) => {
+                                progress
+                                    .print(&format!("skipped {}: {reason}", item.path.display()));
+                                writer.skip(&item.name, item.label, &hash, &reason)?;
+                                report.skipped.push((item.name.clone(), reason));
+                            }
+                        }
                     }
                     Image::Known(hash, row) => {
                         earlier.read_into(row, &mut old);

@@ -99,12 +99,13 @@ impl CacheHeader {
     /// Bytes that the header of any number of images fits in, a multiple of eight.
     pub fn reserved_bytes(&self) -> usize {
         // Thirteen digits of images, and of bytes in their names, are more than there will be.
-        let longest = self.json(9_999_999_999_999, 9_999_999_999_999);
+        let longest = self.json(9_999_999_999_999, 9_999_999_999_999, &"0".repeat(64));
         longest.len().next_multiple_of(8)
     }
 
-    /// The header's JSON, without padding.
-    pub fn json(&self, images: u64, files_bytes: u64) -> String {
+    /// The header's JSON, without padding. `checksum` is the SHA-256 of everything behind the
+    /// header, in hexadecimal.
+    pub fn json(&self, images: u64, files_bytes: u64, checksum: &str) -> String {
         let mut end = 0;
         let mut entry = |dtype: &str, shape: &[u64], bytes: u64| {
             let start = end;
@@ -130,6 +131,7 @@ impl CacheHeader {
             ("model", self.model.clone()),
             ("key", self.key.clone()),
             ("count", images.to_string()),
+            ("checksum", checksum.to_owned()),
         ]);
         json!({
             "__metadata__": metadata,
@@ -171,7 +173,9 @@ mod tests {
             precision: FeaturePrecision::F16,
         };
         for images in [0, 1, 1_281_167, 9_999_999_999] {
-            assert!(header.json(images, images * 40).len() <= header.reserved_bytes());
+            assert!(
+                header.json(images, images * 40, &"f".repeat(64)).len() <= header.reserved_bytes()
+            );
         }
     }
 }

@@ -7,7 +7,8 @@
 //! - `files` `[bytes]`, U8, the names of the images, joined by newlines;
 //!
 //! and in the header's metadata `format` = `negprompt-features`, `version`, `classes` (a JSON
-//! array), `model`, `count`, and `key`, which says what computed the features ([`feature_key`]).
+//! array), `model`, `count`, `checksum` (SHA-256 of everything behind the header), and `key`, which
+//! says what computed the features ([`feature_key`]).
 
 mod cache;
 mod encode;
@@ -19,6 +20,7 @@ mod prepare;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod usable;
 mod writer;
 
 pub use cache::FeatureCache;
@@ -26,6 +28,7 @@ pub use encode::{EncodeOptions, EncodeReport, encode};
 pub use key::feature_key;
 pub use layout::FeaturePrecision;
 pub use patches::encode_patches;
-pub use prepare::{panics_are_contained, prepare};
+pub use prepare::prepare;
 pub use stream::{forward_pixels, in_batches};
+pub use usable::usable;
 pub use writer::unfinished;

@@ -33,6 +33,7 @@ pub fn encode_patches(
     device: &Device,
     features: &FeatureCache,
     file: &Path,
+    limits: &DecodeLimits,
 ) -> Result<FeatureCache> {
     let config = &model.config;
     let side = config.preprocessing.size as usize;
@@ -77,13 +78,12 @@ pub fn encode_patches(
         crate::output::shown(&dataset.root)
     );
     let progress = Progress::new(label, "images", items.len() as u64);
-    let limits = DecodeLimits::default();
     let mut writer = CacheWriter::create(file, header)?;
     let mut written = 0;
     in_batches(
         &items,
         TOGETHER,
-        |item| prepare(&item.path, &config.preprocessing, &limits),
+        |item| prepare(&item.path, &config.preprocessing, limits),
         |items, prepared| {
             let encoded: Vec<Vec<f32>> = items
                 .iter()

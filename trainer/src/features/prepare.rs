@@ -1,15 +1,15 @@
 //! One image file, from its bytes to the tower's input.
 
-use std::cell::Cell;
-use std::fs::File;
-use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{Cursor, Read};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use image::ImageReader;
 use sha2::{Digest, Sha256};
 use shared::clip::preprocess::{DecodeLimits, Preprocessing, decode, preprocess};
 
-use crate::output::explain;
+use crate::containment::contain;
+use crate::output::{explain, open_file};
 
 /// No photo is larger than this; a file that is would only take all the memory.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -26,22 +26,24 @@ pub fn prepare(
 
 /// The bytes of an image file.
 pub fn read_image_file(path: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error| {
-        let text = format!("{:#}", explain(error, "read", path));
+    let told = |error: anyhow::Error| {
+        let text = format!("{error:#}");
         // The caller names the file already.
         text.strip_prefix(&format!("cannot read {}: ", path.display()))
             .map_or(text.clone(), |cause| format!("cannot be read: {cause}"))
     };
-    let file = File::open(path).map_err(failed)?;
+    let failed = |error| told(explain(error, "read", path));
+    let file = open_file(path, "read").map_err(told)?;
     let length = file.metadata().map_err(failed)?.len();
-    let mut bytes = Vec::with_capacity(length.min(MAX_FILE_BYTES) as usize);
-    let read = file
-        .take(MAX_FILE_BYTES + 1)
+    if length > MAX_FILE_BYTES {
+        return Err(
+            "the file is larger than 1 GiB, which no photo is; save it anew as JPEG".to_owned(),
+        );
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    file.take(MAX_FILE_BYTES)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
-    if read as u64 > MAX_FILE_BYTES {
-        return Err("the file is larger than 1 GiB, which no photo is".to_owned());
-    }
     Ok(bytes)
 }
 
@@ -52,33 +54,32 @@ pub fn to_pixels(
     limits: &DecodeLimits,
 ) -> Result<Vec<f32>, String> {
     contain(|| {
+        let _turn = is_large(bytes).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
         let image = decode(bytes, limits).map_err(|error| error.to_string())?;
         Ok(preprocess(&image, preprocessing))
     })
     .unwrap_or_else(|| Err("the decoder failed on it; save it again as JPEG or PNG".to_owned()))
 }
 
+/// Large images are decoded one after another: a machine of many cores would otherwise hold as many
+/// of them at once, each of several hundred megabytes.
+static LARGE: Mutex<()> = Mutex::new(());
+
+/// Pixels of an image that waits for its turn; most cameras make fewer.
+const LARGE_PIXELS: u64 = 30_000_000;
+
+/// Whether the header says so. What cannot be read is small: decoding it ends at once.
+fn is_large(bytes: &[u8]) -> bool {
+    ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .ok()
+        .and_then(|reader| reader.into_dimensions().ok())
+        .is_some_and(|(width, height)| u64::from(width) * u64::from(height) > LARGE_PIXELS)
+}
+
 /// SHA-256 of a file's bytes.
 pub fn hash(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
-}
-
-thread_local! {
-    static CONTAINED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether a panic on this thread is caught and reported as one image's error, so that nothing
-/// is to be printed about it.
-pub fn panics_are_contained() -> bool {
-    CONTAINED.get()
-}
-
-/// Runs `work`; none if it panicked.
-fn contain<T>(work: impl FnOnce() -> T) -> Option<T> {
-    let before = CONTAINED.replace(true);
-    let outcome = catch_unwind(AssertUnwindSafe(work));
-    CONTAINED.set(before);
-    outcome.ok()
 }
 
 #[cfg(test)]
@@ -102,15 +103,5 @@ mod tests {
         std::fs::write(&path, "hello").unwrap();
         let reason = prepare(&path, &Preprocessing::openai(8), &DecodeLimits::default());
         assert!(reason.err().unwrap().contains("not an image"));
-    }
-
-    #[test]
-    fn a_panic_is_contained() {
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let caught: Option<()> = contain(|| panic!("a decoder's fault"));
-        std::panic::set_hook(hook);
-        assert!(caught.is_none());
-        assert!(!panics_are_contained());
     }
 }

@@ -223,12 +223,30 @@ fn damage_is_found_and_explained() {
     let text = changed(at(b"\"version\":\"1\"") + 11, b"9");
     assert!(text.contains("version 9"), "{text}");
     let data = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    let text = changed(data + 4 * WIDTH, &f32::INFINITY.to_le_bytes());
+    let text = changed(data + 4 * WIDTH, &[1]);
+    assert!(text.contains("not those that were written"), "{text}");
+    let text = changed(whole.len() - 1, b"x");
+    assert!(text.contains("not those that were written"), "{text}");
+
+    // Files without a checksum, as earlier versions wrote them.
+    let sealed = at(b"checksum");
+    let unsealed = |at: usize, with: &[u8]| {
+        let mut bytes = whole.clone();
+        bytes[sealed..sealed + 8].copy_from_slice(b"nothing-");
+        bytes[at..at + with.len()].copy_from_slice(with);
+        failure(&bytes)
+    };
+    let text = unsealed(data + 4 * WIDTH, &f32::INFINITY.to_le_bytes());
     assert!(
-        text.contains("image 1") && text.contains("not finite"),
+        text.contains("image 1") && text.contains("holds inf"),
         "{text}"
     );
-    let text = changed(data + 9 * WIDTH * 4, &7i32.to_le_bytes());
+    let text = unsealed(data + 4 * WIDTH, &[0; 4 * WIDTH]);
+    assert!(
+        text.contains("image 1") && text.contains("all zeros"),
+        "{text}"
+    );
+    let text = unsealed(data + 9 * WIDTH * 4, &7i32.to_le_bytes());
     assert!(text.contains("label 7"), "{text}");
 }
 

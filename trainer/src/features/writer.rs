@@ -5,15 +5,16 @@
 //! names follow from the journal, the header is filled in, and the file is renamed to `NAME`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
+use sha2::{Digest, Sha256};
 
 use super::journal::{Entry, Journal, JournalReader, Outcome, checksum};
-use super::key::from_hexadecimal;
+use super::key::{from_hexadecimal, hexadecimal};
 use super::layout::{CacheHeader, HASH_BYTES};
-use crate::output::{create_folder, explain};
+use crate::output::{create_folder, explain, is_special};
 
 /// Bytes before the JSON header of a safetensors file: its length.
 const LENGTH_BYTES: usize = 8;
@@ -46,6 +47,12 @@ impl CacheWriter {
     /// Starts a new file; what an earlier, unfinished run left is dropped.
     pub fn create(destination: &Path, header: CacheHeader) -> Result<Self> {
         check_header(&header)?;
+        if is_special(destination) {
+            bail!(
+                "{} is a device or pipe, and a file of features is to be put there: choose another --out",
+                destination.display()
+            );
+        }
         let (partial, journal_path) = names_beside(destination);
         if let Some(parent) = destination.parent()
             && !parent.as_os_str().is_empty()
@@ -221,10 +228,14 @@ impl CacheWriter {
                 .map_err(failed)
         })?;
         let reserved = self.header.reserved_bytes();
-        let mut header = self.header.json(self.images, files_bytes).into_bytes();
-        header.resize(reserved, b' ');
         self.file.flush().map_err(failed)?;
         let file = self.file.get_mut();
+        let checksum = hexadecimal(&hash_from(file, data_start(&self.header)).map_err(failed)?);
+        let mut header = self
+            .header
+            .json(self.images, files_bytes, &checksum)
+            .into_bytes();
+        header.resize(reserved, b' ');
         file.seek(SeekFrom::Start(0))
             .and_then(|_| file.write_all(&(reserved as u64).to_le_bytes()))
             .and_then(|()| file.write_all(&header))
@@ -290,6 +301,20 @@ fn check_header(header: &CacheHeader) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// SHA-256 of everything from byte `start` on.
+fn hash_from(file: &mut File, start: usize) -> io::Result<[u8; HASH_BYTES]> {
+    file.seek(SeekFrom::Start(start as u64))?;
+    let mut hash = Sha256::new();
+    let mut bytes = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut bytes)?;
+        if read == 0 {
+            return Ok(hash.finalize().into());
+        }
+        hash.update(&bytes[..read]);
+    }
 }
 
 /// Opens the unfinished file for this run alone.

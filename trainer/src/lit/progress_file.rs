@@ -7,7 +7,9 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use shared::bundle::{Precision, TensorValues, Tensors, decode_tensors, encode_tensors};
+use shared::bundle::{
+    Precision, TensorValues, Tensors, decode_tensors, encode_tensors, sha256_hex,
+};
 
 use super::matrix::{matrix, values};
 use super::space::Space;
@@ -24,6 +26,8 @@ struct State {
     run: String,
     /// Steps of the text tower done.
     step: usize,
+    /// SHA-256 of the tensors and of the optimizer's state.
+    hashes: [String; 2],
 }
 
 /// The checkpoint of one run.
@@ -69,11 +73,6 @@ impl Checkpoint {
         optimizer: &ModuleOptimizer,
     ) -> Result<()> {
         let folder = FolderWriter::new(&self.folder)?;
-        let state = State {
-            run: self.run.clone(),
-            step,
-        };
-        folder.write(STATE, &serde_json::to_vec_pretty(&state)?)?;
         let mut tensors = text.clone();
         for (name, tensor) in [
             ("space.projection", &space.projection),
@@ -85,11 +84,18 @@ impl Checkpoint {
             let values = values(tensor.clone())?;
             tensors.insert(name.to_owned(), TensorValues { shape, values });
         }
-        folder.write(TENSORS, &encode_tensors(&tensors, Precision::F32)?)?;
-        let state = optimizer
+        let tensors = encode_tensors(&tensors, Precision::F32)?;
+        let optimizer = optimizer
             .into_bytes()
             .map_err(|error| anyhow::anyhow!("the optimizer's state cannot be kept: {error}"))?;
-        folder.write(OPTIMIZER, &state)?;
+        let state = State {
+            run: self.run.clone(),
+            step,
+            hashes: [sha256_hex(&tensors), sha256_hex(&optimizer)],
+        };
+        folder.write(TENSORS, &tensors)?;
+        folder.write(OPTIMIZER, &optimizer)?;
+        folder.write(STATE, &serde_json::to_vec_pretty(&state)?)?;
         folder.finish()
     }
 
@@ -110,8 +116,13 @@ impl Checkpoint {
                 of()
             );
         }
+        let [tensors, optimizer_state] = [TENSORS, OPTIMIZER].map(|name| self.folder.join(name));
+        let [tensors, optimizer_state] = [
+            whole(&tensors, &state.hashes[0])?,
+            whole(&optimizer_state, &state.hashes[1])?,
+        ];
         let file = self.folder.join(TENSORS);
-        let mut text = decode_tensors(&file.display().to_string(), &read_file(&file)?)?;
+        let mut text = decode_tensors(&file.display().to_string(), &tensors)?;
         let mut take = |name: &str| {
             let tensor = text.remove(name).with_context(|| {
                 format!("{} has no `{name}`: leave --resume out", file.display())
@@ -130,7 +141,7 @@ impl Checkpoint {
             prototypes: take("space.prototypes")?,
             log_scale: take("space.log_scale")?,
         };
-        let bytes = Bytes::from_bytes_vec(read_file(&self.folder.join(OPTIMIZER))?);
+        let bytes = Bytes::from_bytes_vec(optimizer_state);
         let optimizer = optimizer
             .from_bytes(bytes)
             .map_err(|error| anyhow::anyhow!("{}: {error}; leave --resume out", of()))?;
@@ -141,4 +152,13 @@ impl Checkpoint {
             optimizer,
         }))
     }
+}
+
+/// A file's bytes, if they are those that were written.
+fn whole(path: &Path, hash: &str) -> Result<Vec<u8>> {
+    let bytes = read_file(path)?;
+    if sha256_hex(&bytes) != hash {
+        bail!("{} is damaged: leave --resume out", path.display());
+    }
+    Ok(bytes)
 }

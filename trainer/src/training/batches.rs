@@ -2,6 +2,9 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use shared::clip::normalize;
+use shared::prompt::ContextEncoder;
+
+use super::config::TrainingConfig;
 
 /// Labelled image features, unit length, on a device.
 pub struct LabelledFeatures {
@@ -28,25 +31,16 @@ impl LabelledFeatures {
         self.labels.len()
     }
 
-    /// Features `[batch, d]` and labels `[batch]` of step `step`: epoch after epoch in an order
-    /// that the seed shuffles anew for each, so that a step's batch depends on nothing but the
-    /// seed and its number.
-    pub fn batch(&self, step: usize, size: usize, seed: u64) -> (Tensor<2>, Tensor<1, Int>) {
-        let indices = self.batch_indices(step, size, seed);
-        let labels: Vec<i32> = indices
-            .iter()
-            .map(|&index| self.labels[index] as i32)
-            .collect();
-        let rows: Vec<i32> = indices.iter().map(|&index| index as i32).collect();
-        let device = self.features.device();
-        let count = rows.len();
-        let tensor = |values: Vec<i32>| {
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
-        };
-        (
-            self.features.clone().select(0, tensor(rows)),
-            tensor(labels),
-        )
+    /// The batch of step `step`: epoch after epoch in an order that the seed shuffles anew for
+    /// each, so that a step's batch depends on nothing but the seed and its number.
+    pub fn batch(&self, step: usize, size: usize, seed: u64) -> Batch {
+        let rows = batch_indices(self.len(), step, size, seed);
+        let labels = rows.iter().map(|&row| self.labels[row]).collect();
+        let rows = indices(&rows, &self.features.device());
+        Batch {
+            features: self.features.clone().select(0, rows),
+            labels,
+        }
     }
 
     /// The images of [`Self::batch`], as positions.
@@ -60,14 +54,9 @@ impl LabelledFeatures {
         let seed = seed ^ (step as u64).wrapping_mul(0xA076_1D64_78BD_642F);
         let pairs = mixed_pairs(&self.labels, size, seed);
         let device = self.features.device();
-        let rows = |indices: Vec<i32>| {
-            let count = indices.len();
-            let indices: Tensor<1, Int> =
-                Tensor::from_data(TensorData::new(indices, [count]), &device);
-            self.features.clone().select(0, indices)
-        };
-        let first = rows(pairs.iter().map(|&(a, _)| a as i32).collect());
-        let second = rows(pairs.iter().map(|&(_, b)| b as i32).collect());
+        let rows = |rows: Vec<usize>| self.features.clone().select(0, indices(&rows, &device));
+        let first = rows(pairs.iter().map(|&(a, _)| a).collect());
+        let second = rows(pairs.iter().map(|&(_, b)| b).collect());
         normalize(first + second)
     }
 }
@@ -81,6 +70,62 @@ pub fn unit_rows(rows: &[f32], width: usize) -> Vec<f32> {
         row.iter_mut().for_each(|value| *value /= length);
     }
     unit
+}
+
+/// The images of one step.
+pub struct Batch {
+    /// `[batch, d]`, unit rows.
+    pub features: Tensor<2>,
+    /// Class of each image.
+    pub labels: Vec<usize>,
+}
+
+impl Batch {
+    /// The classes that this step's softmax runs over, `None` for all, and the labels `[batch]`
+    /// as places among them.
+    pub fn classes(
+        &self,
+        encoder: &ContextEncoder,
+        step: usize,
+        config: &TrainingConfig,
+    ) -> (Option<Vec<usize>>, Tensor<1, Int>) {
+        let device = self.features.device();
+        let every = encoder.prompts().classes();
+        match config.class_sample {
+            Some(size) if size < every => {
+                let seed = config.seed ^ 4 ^ (step as u64).wrapping_mul(0x9FB2_1C65_1E98_DF25);
+                let classes = class_sample(&self.labels, every, size, seed);
+                let place = |label| classes.partition_point(|&class| class < label);
+                let places: Vec<usize> = self.labels.iter().copied().map(place).collect();
+                let labels = indices(&places, &device);
+                (Some(classes), labels)
+            }
+            _ => (None, indices(&self.labels, &device)),
+        }
+    }
+}
+
+/// The classes of `labels` and others drawn at random, `size` in all or as many as `labels` has, in
+/// rising order.
+fn class_sample(labels: &[usize], classes: usize, size: usize, seed: u64) -> Vec<usize> {
+    let mut sample = labels.to_vec();
+    sample.sort_unstable();
+    sample.dedup();
+    let missing = size.saturating_sub(sample.len());
+    let others = shuffled(classes, seed)
+        .into_iter()
+        .filter(|class| !labels.contains(class))
+        .take(missing);
+    sample.extend(others);
+    sample.sort_unstable();
+    sample
+}
+
+/// Row numbers as an index tensor `[n]`.
+pub fn indices(rows: &[usize], device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
+    let count = rows.len();
+    Tensor::from_data(TensorData::new(rows, [count]), device)
 }
 
 /// Two images of different classes, as indices.
@@ -137,5 +182,17 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, (0..10).collect::<Vec<_>>());
         assert_ne!(batch_indices(10, 0, 3, 5), batch_indices(10, 4, 3, 5));
+    }
+
+    #[test]
+    fn a_class_sample_holds_the_classes_of_the_batch() {
+        let labels = [7, 3, 7, 90];
+        let sample = class_sample(&labels, 100, 10, 1);
+        assert_eq!(sample.len(), 10);
+        assert!(sample.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(labels.iter().all(|label| sample.contains(label)));
+        assert_ne!(sample, class_sample(&labels, 100, 10, 2));
+        // A batch of more classes than the sample keeps them all.
+        assert_eq!(class_sample(&labels, 100, 2, 1), [3, 7, 90]);
     }
 }

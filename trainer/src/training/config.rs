@@ -1,5 +1,6 @@
 //! What a training run is told, and the defaults.
 
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,14 @@ pub struct TrainingConfig {
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub batch: usize,
 
+    /// Let each step's softmax run over N classes only: those of its images and others drawn anew
+    /// at random. For very many classes, where a step costs as much as it has classes. Biased: the
+    /// classes left out do not compete, so that the loss of a step is too low, and a negative is
+    /// kept apart from fewer others; the bias falls as N nears the number of classes
+    #[arg(long, value_name = "N", conflicts_with = "class_specific")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_sample: Option<usize>,
+
     /// Highest learning rate of stage 1; it rises over the first steps and falls as a cosine
     #[arg(long, default_value_t = 0.02, value_name = "RATE")]
     pub positive_rate: f64,
@@ -93,4 +102,47 @@ pub struct TrainingConfig {
     /// Seed of every choice: shots, starts, batches; repeats bit for bit on the CPU backend
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
+}
+
+/// The most negative prompts a class; a bundle holds no more.
+const MOST_NEGATIVES: usize = 1_024;
+/// The most steps of a stage: days of work.
+const MOST_STEPS: usize = 10_000_000;
+
+impl TrainingConfig {
+    /// Checks what can be checked without model and data.
+    ///
+    /// # Errors
+    /// Naming the option, what it holds and what it may hold.
+    pub fn check(&self) -> Result<()> {
+        for (option, value, least, most) in [
+            ("--shots", self.shots, 1, usize::MAX),
+            ("--batch", self.batch, 1, usize::MAX),
+            ("--context-tokens", self.context_tokens, 1, usize::MAX),
+            ("--negatives", self.negatives, 1, MOST_NEGATIVES),
+            ("--positive-steps", self.positive_steps, 0, MOST_STEPS),
+            ("--negative-steps", self.negative_steps, 0, MOST_STEPS),
+        ] {
+            ensure!(value >= least, "{option} {value}: give {least} or more");
+            ensure!(value <= most, "{option} {value}: give {most} or less");
+        }
+        ensure!(
+            self.class_sample != Some(0),
+            "--class-sample 0: give 1 or more"
+        );
+        for (option, value) in [
+            ("--positive-rate", self.positive_rate),
+            ("--negative-rate", self.negative_rate),
+            ("--beta", self.beta),
+            ("--gamma", self.gamma),
+            ("--delta", self.delta),
+            ("--epsilon", self.epsilon),
+        ] {
+            ensure!(
+                value.is_finite() && value >= 0.0,
+                "{option} {value}: give a number, 0 or more"
+            );
+        }
+        Ok(())
+    }
 }

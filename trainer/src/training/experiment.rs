@@ -298,6 +298,8 @@ pub struct ImageFolders<'a> {
     pub batch: usize,
     /// Whether to encode patches too, for GL-MCM and LoCoOp.
     pub patches: bool,
+    /// Larger images are left out.
+    pub limits: DecodeLimits,
 }
 
 impl Experiment {
@@ -355,7 +357,7 @@ impl Experiment {
         let options = EncodeOptions {
             batch: folders.batch,
             precision: FeaturePrecision::F16,
-            limits: DecodeLimits::default(),
+            limits: folders.limits,
             resume: true,
         };
         let encoded = |dataset: &Dataset, name: &str| -> Result<Encoded> {
@@ -373,7 +375,15 @@ impl Experiment {
             let features = FeatureCache::open(&file)?;
             let patches = if folders.patches {
                 let file = folders.cache.join(format!("{name}-patches.safetensors"));
-                let patches = encode_patches(dataset, model, &loaded, device, &features, &file)?;
+                let patches = encode_patches(
+                    dataset,
+                    model,
+                    &loaded,
+                    device,
+                    &features,
+                    &file,
+                    &folders.limits,
+                )?;
                 Some(Arc::new(patches))
             } else {
                 None

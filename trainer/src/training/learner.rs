@@ -5,6 +5,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{Optimizer, RecordState, Sgd, SgdConfig, SgdState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor, TensorData};
 use shared::bundle::{TensorValues, Tensors};
+use shared::prompt::LossGradient;
 
 /// Share of the steps over which the learning rate rises from zero.
 const WARM_UP: f64 = 0.05;
@@ -66,24 +67,23 @@ impl ContextLearner {
         self.contexts.clone()
     }
 
-    /// One step down the gradient of `loss`; returns the loss.
+    /// One step down the gradient that `evaluate` finds at the contexts; returns the loss.
     ///
     /// # Errors
     /// When the loss is not finite: the contexts stay as they were before the step.
-    pub fn advance(&mut self, loss: impl FnOnce(Tensor<4>) -> Tensor<1>) -> Result<f32> {
-        let contexts = Tensor::from_inner(self.contexts.clone()).require_grad();
-        let loss = loss(contexts.clone());
-        let value: f32 = loss.clone().into_scalar();
-        if !value.is_finite() {
+    pub fn advance(
+        &mut self,
+        evaluate: impl FnOnce(Tensor<4>) -> Option<LossGradient>,
+    ) -> Result<f32> {
+        let LossGradient { loss, gradient } =
+            evaluate(self.contexts.clone()).context("the loss does not depend on the contexts")?;
+        if !loss.is_finite() {
             bail!(
-                "the loss is {value} at step {}; lower the learning rate (--positive-rate, \
+                "the loss is {loss} at step {}; lower the learning rate (--positive-rate, \
                  --negative-rate)",
                 self.step() + 1
             );
         }
-        let gradient = contexts
-            .grad(&loss.backward())
-            .context("the loss does not depend on the contexts")?;
         let (contexts, state) = self.optimizer.step(
             self.rate(),
             self.contexts.clone(),
@@ -92,8 +92,8 @@ impl ContextLearner {
         );
         self.contexts = contexts;
         self.state = state;
-        self.losses.push(value);
-        Ok(value)
+        self.losses.push(loss);
+        Ok(loss)
     }
 
     /// The learning rate of the next step: a linear rise, then half a cosine.

@@ -5,14 +5,14 @@
 
 use anyhow::{Context, Result};
 use burn::tensor::{Tensor, TensorData};
-use shared::clip::{TextTower, normalize};
-use shared::prompt::{PromptEncoder, loss};
+use shared::clip::normalize;
+use shared::prompt::{ContextEncoder, loss};
 
-use super::batches::LabelledFeatures;
+use super::batches::{LabelledFeatures, indices};
 use super::config::TrainingConfig;
 use super::experiment::ImageSet;
 use super::learner::ContextLearner;
-use super::positive::encode;
+use super::positive::unit;
 
 /// Weight of the entropy of patches, λ, as in the paper.
 const WEIGHT: f64 = 0.25;
@@ -24,33 +24,38 @@ const NEAREST: f64 = 0.2;
 /// One step of `L = CE − λ · mean entropy of the patches whose K nearest classes leave out the label`.
 pub fn advance(
     learner: &mut ContextLearner,
-    tower: &TextTower,
-    encoder: &PromptEncoder,
+    encoder: &mut ContextEncoder,
     images: &LabelledFeatures,
     set: &ImageSet,
     logit_scale: f32,
     config: &TrainingConfig,
 ) -> Result<f32> {
     let (step, seed) = (learner.step(), config.seed);
-    let indices = images.batch_indices(step, config.batch, seed);
-    let (features, labels) = images.batch(step, config.batch, seed);
+    let chosen = images.batch_indices(step, config.batch, seed);
+    let batch = images.batch(step, config.batch, seed);
     let patches = set
         .patches
         .as_ref()
         .context("LoCoOp needs features of patches")?;
-    let [_, width] = features.dims();
-    let values = patches.gather(&indices);
-    let of_image = values.len() / (indices.len() * width).max(1);
-    let rows = indices.len() * of_image;
+    let [_, width] = batch.features.dims();
+    let values = patches.gather(&chosen);
+    let of_image = values.len() / (chosen.len() * width).max(1);
+    let rows = chosen.len() * of_image;
     let data = TensorData::new(values, [rows, width]);
-    let patches = normalize(Tensor::<2>::from_data(data, &features.device()));
-    let image_labels: Vec<usize> = indices.iter().map(|&image| images.labels[image]).collect();
+    let device = batch.features.device();
+    let patches = normalize(Tensor::<2>::from_data(data, &device));
+    let labels = indices(&batch.labels, &device);
+    // Which classes are nearest to a patch is asked of all of them.
+    encoder.select(None);
     learner.advance(|contexts| {
-        let text = encode(tower, encoder, contexts, config.class_specific).squeeze_dim::<2>(0);
-        let logits = features.matmul(text.clone().transpose()) * logit_scale;
-        let of_patches = patches.matmul(text.transpose()) * logit_scale;
-        let strangers = strangers(&of_patches, &image_labels, of_image);
-        loss::cross_entropy(logits, labels) - loss::patch_entropy(of_patches, strangers) * WEIGHT
+        encoder.loss_gradient(contexts, |text| {
+            let text = unit(text).squeeze_dim::<2>(0);
+            let logits = batch.features.matmul(text.clone().transpose()) * logit_scale;
+            let of_patches = patches.matmul(text.transpose()) * logit_scale;
+            let strangers = strangers(&of_patches, &batch.labels, of_image);
+            let entropy = loss::patch_entropy(of_patches, strangers);
+            loss::cross_entropy(logits, labels) - entropy * WEIGHT
+        })
     })
 }
 

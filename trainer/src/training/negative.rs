@@ -4,12 +4,12 @@ use anyhow::Result;
 use burn::tensor::{Int, Tensor};
 use shared::clip::{TextTower, Tokenizer};
 use shared::prompt::context::{initial_context, jitter};
-use shared::prompt::{PromptEncoder, loss};
+use shared::prompt::{ContextEncoder, loss};
 
-use super::batches::LabelledFeatures;
+use super::batches::{LabelledFeatures, indices};
 use super::config::{NisLoss, TrainingConfig};
 use super::learner::ContextLearner;
-use super::positive::encode;
+use super::positive::unit;
 
 /// Deviation by which the starts of the p contexts differ; equal starts would stay equal.
 const START_DEVIATION: f32 = 0.02;
@@ -49,38 +49,42 @@ pub fn learner(
 /// `positive`: unit features of the frozen positive prompts, `[k, d]`.
 pub fn advance(
     learner: &mut ContextLearner,
-    tower: &TextTower,
-    encoder: &PromptEncoder,
+    encoder: &mut ContextEncoder,
     images: &LabelledFeatures,
     positive: &Tensor<2>,
     logit_scale: f32,
     config: &TrainingConfig,
 ) -> Result<f32> {
-    let (features, labels) = images.batch(learner.step(), config.batch, config.seed ^ 2);
-    let mixed = images.mixed_batch(learner.step(), config.batch, config.seed ^ 3);
+    let step = learner.step();
+    let batch = images.batch(step, config.batch, config.seed ^ 2);
+    let mixed = images.mixed_batch(step, config.batch, config.seed ^ 3);
+    let (classes, labels) = batch.classes(encoder, step, config);
+    encoder.select(classes.as_deref());
+    let positive = match classes {
+        Some(classes) => positive
+            .clone()
+            .select(0, indices(&classes, &positive.device())),
+        None => positive.clone(),
+    };
+    let features = batch.features;
     learner.advance(|contexts| {
-        let negative = encode(tower, encoder, contexts, config.class_specific);
-        let beside = beside_the_paper(
-            &negative,
-            positive,
-            &features,
-            &labels,
-            mixed,
-            logit_scale,
-            config,
-        );
-        let paper = objective(
-            negative,
-            positive.clone(),
-            features,
-            labels,
-            logit_scale,
-            config,
-        );
-        match beside {
-            Some(beside) => paper + beside,
-            None => paper,
-        }
+        encoder.loss_gradient(contexts, |negative| {
+            let negative = unit(negative);
+            let beside = beside_the_paper(
+                &negative,
+                &positive,
+                &features,
+                &labels,
+                mixed,
+                logit_scale,
+                config,
+            );
+            let paper = objective(negative, positive, features, labels, logit_scale, config);
+            match beside {
+                Some(beside) => paper + beside,
+                None => paper,
+            }
+        })
     })
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 use shared::clip::{TextTower, Tokenizer, normalize};
 use shared::prompt::context::initial_context;
-use shared::prompt::{PromptEncoder, loss};
+use shared::prompt::{ContextEncoder, loss};
 
 use super::batches::LabelledFeatures;
 use super::config::TrainingConfig;
@@ -35,33 +35,25 @@ pub fn learner(
 /// One step of cross-entropy of `softmax_j(S_j⁺)` against the label, over a batch of images.
 pub fn advance(
     learner: &mut ContextLearner,
-    tower: &TextTower,
-    encoder: &PromptEncoder,
+    encoder: &mut ContextEncoder,
     images: &LabelledFeatures,
     logit_scale: f32,
     config: &TrainingConfig,
 ) -> Result<f32> {
-    let (features, labels) = images.batch(learner.step(), config.batch, config.seed);
+    let batch = images.batch(learner.step(), config.batch, config.seed);
+    let (classes, labels) = batch.classes(encoder, learner.step(), config);
+    encoder.select(classes.as_deref());
     learner.advance(|contexts| {
-        let text = encode(tower, encoder, contexts, config.class_specific).squeeze_dim::<2>(0);
-        let logits = features.matmul(text.transpose()) * logit_scale;
-        loss::cross_entropy(logits, labels)
+        encoder.loss_gradient(contexts, |text| {
+            let text = unit(text).squeeze_dim::<2>(0);
+            let logits = batch.features.matmul(text.transpose()) * logit_scale;
+            loss::cross_entropy(logits, labels)
+        })
     })
 }
 
-/// Contexts `[contexts, k or 1, M, width]` → unit text features `[contexts, k, d]`.
-pub fn encode(
-    tower: &TextTower,
-    encoder: &PromptEncoder,
-    contexts: Tensor<4>,
-    class_specific: bool,
-) -> Tensor<3> {
-    let [count, _, tokens, width] = contexts.dims();
-    let features = if class_specific {
-        encoder.encode_class_specific(tower, contexts)
-    } else {
-        encoder.encode(tower, contexts.reshape([count, tokens, width]))
-    };
+/// Text features `[contexts, k, d]` at unit length.
+pub fn unit(features: Tensor<3>) -> Tensor<3> {
     let [count, classes, width] = features.dims();
     normalize(features.reshape([count * classes, width])).reshape([count, classes, width])
 }

@@ -9,13 +9,14 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
 use shared::clip::{ClipConfig, TextTower, Tokenizer, Weights, normalize};
-use shared::prompt::{PromptEncoder, template};
+use shared::prompt::{ContextEncoder, PromptEncoder, template};
 use shared::score::{ClassFeatures, Input};
 
 use super::batches::LabelledFeatures;
 use super::config::TrainingConfig;
 use super::experiment::Experiment;
 use super::learner::ContextLearner;
+use super::positive::unit;
 use super::{locoop, negative, positive, probe};
 use crate::model::{ModelDirectory, TEXT_FILE};
 use crate::output;
@@ -107,7 +108,7 @@ impl Checkpoints {
     }
 
     fn path(&self, stage: &str) -> PathBuf {
-        self.folder.join(format!("{stage}.safetensors"))
+        self.folder.join(format!("{stage}.checkpoint"))
     }
 
     fn seconds_path(&self, stage: &str) -> PathBuf {
@@ -119,7 +120,7 @@ impl Checkpoints {
         let path = self.path(stage);
         if path.is_file() {
             let shown = path.display().to_string();
-            let tensors = decode_tensors(&shown, &output::read_file(&path)?)?;
+            let tensors = decode_tensors(&shown, &output::read_sealed(&path)?)?;
             learner.restore(&tensors).with_context(|| shown)?;
             say(&format!("resuming {stage} at step {}", learner.step()));
         }
@@ -130,10 +131,7 @@ impl Checkpoints {
     fn save(&self, stage: &str, learner: &ContextLearner, seconds: f64) -> Result<()> {
         output::write_file(&self.seconds_path(stage), seconds.to_string().as_bytes())?;
         let tensors: Tensors = learner.to_tensors()?;
-        output::write_file(
-            &self.path(stage),
-            &encode_tensors(&tensors, Precision::F32)?,
-        )
+        output::write_sealed(&self.path(stage), encode_tensors(&tensors, Precision::F32)?)
     }
 }
 
@@ -165,12 +163,13 @@ pub fn learn(
     let tokenizer = model.tokenizer()?;
     check_lengths(&tower, config)?;
     let mut timings = BTreeMap::new();
-    let encoder = PromptEncoder::new(
+    let prompts = PromptEncoder::new(
         &tower,
         &tokenizer,
         &experiment.classes,
         config.context_tokens,
     );
+    let mut encoder = ContextEncoder::new(tower.clone(), prompts, config.class_specific);
     let images = LabelledFeatures::new(
         &experiment.learn.features,
         &experiment.learn.labels,
@@ -181,12 +180,12 @@ pub fn learn(
 
     let mut stage = positive::learner(&tower, &tokenizer, classes, config);
     let seconds = run_stage("stage 1", &mut stage, checkpoints, |learner| {
-        positive::advance(learner, &tower, &encoder, &images, logit_scale, config)
+        positive::advance(learner, &mut encoder, &images, logit_scale, config)
     })?;
     timings.insert("stage 1: positive prompts".to_owned(), seconds);
     let positive_contexts = stage.contexts();
     let positive_losses = stage.losses().to_vec();
-    let positive = encode_frozen(&tower, &encoder, &positive_contexts, config);
+    let positive = unit(encoder.encode(positive_contexts.clone()));
     let positive = positive.squeeze_dim::<2>(0);
 
     let (mut locoop_contexts, mut locoop_losses) = (None, Vec::new());
@@ -195,8 +194,7 @@ pub fn learn(
         let seconds = run_stage("LoCoOp", &mut stage, checkpoints, |learner| {
             locoop::advance(
                 learner,
-                &tower,
-                &encoder,
+                &mut encoder,
                 &images,
                 &experiment.learn,
                 logit_scale,
@@ -219,16 +217,14 @@ pub fn learn(
     let mut negative_spread = (0.0, 0.0);
     if needed.contains(&Input::Negative) {
         let mut stage = negative::learner(&tower, &tokenizer, classes, config);
-        let spread = |contexts: &Tensor<4>| -> f32 {
-            let negative = encode_frozen(&tower, &encoder, contexts, config);
+        let spread = |negative: Tensor<3>| -> f32 {
             shared::prompt::loss::negative_negative_distance(negative).into_scalar()
         };
-        let spread_before = spread(&stage.contexts());
+        let spread_before = spread(unit(encoder.encode(stage.contexts())));
         let seconds = run_stage("stage 2", &mut stage, checkpoints, |learner| {
             negative::advance(
                 learner,
-                &tower,
-                &encoder,
+                &mut encoder,
                 &images,
                 &positive,
                 logit_scale,
@@ -236,7 +232,10 @@ pub fn learn(
             )
         })?;
         timings.insert("stage 2: negative prompts".to_owned(), seconds);
-        negative_spread = (spread_before, spread(&stage.contexts()));
+        negative_spread = (
+            spread_before,
+            spread(unit(encoder.encode(stage.contexts()))),
+        );
         negative_contexts = Some(stage.contexts());
         negative_losses = stage.losses().to_vec();
     }
@@ -296,16 +295,18 @@ fn prompt_features(
     config: &TrainingConfig,
     learned: &Learned,
 ) -> Result<ClassFeatures> {
-    let encoder = PromptEncoder::new(tower, tokenizer, names, config.context_tokens);
-    let behind = |contexts: &Tensor<4>| values(encode_frozen(tower, &encoder, contexts, config));
-    let optional = |contexts: &Option<Tensor<4>>| match contexts {
+    let prompts = PromptEncoder::new(tower, tokenizer, names, config.context_tokens);
+    let mut encoder = ContextEncoder::new(tower.clone(), prompts, config.class_specific);
+    let mut behind = |contexts: &Tensor<4>| values(unit(encoder.encode(contexts.clone())));
+    let positive = behind(&learned.positive_contexts)?;
+    let mut optional = |contexts: &Option<Tensor<4>>| match contexts {
         Some(contexts) => behind(contexts),
         None => Ok(Vec::new()),
     };
     Ok(ClassFeatures {
         embed_dim: model.config.embed_dim,
         logit_scale: model.config.logit_scale,
-        positive: behind(&learned.positive_contexts)?,
+        positive,
         negative: optional(&learned.negative_contexts)?,
         locoop: optional(&learned.locoop_contexts)?,
         zero_shot: values(zero_shot_features(tower, tokenizer, names, template::PHOTO))?,
@@ -383,17 +384,6 @@ fn run_stage(
     Ok(seconds())
 }
 
-/// Unit text features `[contexts, k, d]` outside autodiff.
-pub fn encode_frozen(
-    tower: &TextTower,
-    encoder: &PromptEncoder,
-    contexts: &Tensor<4>,
-    config: &TrainingConfig,
-) -> Tensor<3> {
-    let contexts = Tensor::from_inner(contexts.clone());
-    positive::encode(tower, encoder, contexts, config.class_specific).inner()
-}
-
 fn check_lengths(tower: &TextTower, config: &TrainingConfig) -> Result<()> {
     // [SOS], the context, one token of a name, the full stop and [EOS].
     let longest = tower.context_length().saturating_sub(4);
@@ -403,12 +393,6 @@ fn check_lengths(tower: &TextTower, config: &TrainingConfig) -> Result<()> {
             config.context_tokens,
             tower.context_length()
         );
-    }
-    if config.negatives == 0 {
-        bail!("--negatives 0: NegPrompt needs at least one negative prompt a class");
-    }
-    if config.shots == 0 {
-        bail!("--shots 0: learning takes at least one image a class");
     }
     Ok(())
 }

@@ -58,11 +58,14 @@ pub fn choose(candidates: &[Candidate]) -> Option<&Candidate> {
         })
 }
 
-/// Measures each of `settings` with classes left out; none where no class can be.
+/// Measures each of `settings` with classes left out.
 ///
 /// `similarities` are those of the calibration images with all classes, and with all words of
 /// `pool` where there is one: its negative labels are mined anew for the classes that are kept, so
 /// that names near a left-out class are among them as they are for a class nobody knew of.
+/// A part without an image of a kept class, or without one of a left-out class, measures nothing and is
+/// passed over; when that is every part, as with very few classes or images, there is nothing to choose
+/// by, and the result is empty.
 pub fn measure(
     method: &dyn Method,
     settings: &[MethodSettings],
@@ -94,18 +97,19 @@ pub fn measure(
     settings
         .par_iter()
         .map(|&setting| {
-            let mut rates = Vec::new();
-            for (kept, mined) in kept.iter().zip(&mined) {
-                let (inside, outside) =
-                    scores(method, setting, similarities, calibration, kept, mined)?;
-                // Of few classes, some parts are empty or without images: they tell nothing.
-                if !inside.is_empty() && !outside.is_empty() {
-                    rates.push((
+            let rates = kept
+                .iter()
+                .zip(&mined)
+                .filter(|(kept, _)| measures_something(kept, &calibration.labels))
+                .map(|(kept, mined)| {
+                    let (inside, outside) =
+                        scores(method, setting, similarities, calibration, kept, mined)?;
+                    Ok((
                         auroc(&inside, &outside)?,
                         fpr_at_tpr(&inside, &outside, 0.95)?,
-                    ));
-                }
-            }
+                    ))
+                })
+                .collect::<Result<Vec<(f64, f64)>>>()?;
             if rates.is_empty() {
                 return Ok(None);
             }
@@ -126,6 +130,12 @@ pub fn measure(
         })
         .filter_map(Result::transpose)
         .collect()
+}
+
+/// Whether there are images on both sides.
+fn measures_something(kept: &[usize], labels: &[usize]) -> bool {
+    let inside = labels.iter().filter(|label| kept.contains(label)).count();
+    inside > 0 && inside < labels.len()
 }
 
 /// Scores of the images of kept classes and of left-out ones, with the kept classes' prompts and
@@ -190,6 +200,8 @@ fn scores(
 
 #[cfg(test)]
 mod tests {
+    use shared::score::{ClassFeatures, NegPrompt};
+
     use super::*;
 
     fn candidate(temperature: f32, auroc: f64, fpr95: f64) -> Candidate {
@@ -199,6 +211,32 @@ mod tests {
             fpr95,
             standard_error: 0.01,
         }
+    }
+
+    #[test]
+    fn parts_without_images_on_both_sides_are_passed_over() {
+        let classes = ClassFeatures {
+            embed_dim: 2,
+            logit_scale: 10.0,
+            positive: vec![1.0, 0.0, 0.0, 1.0],
+            negative: vec![-1.0, 0.0, 0.0, -1.0],
+            ..Default::default()
+        };
+        let settings = [MethodSettings::at_temperature(0.1)];
+        let measured = |labels: Vec<usize>, features: &[f32]| {
+            let images = ImageSet {
+                images: labels.len(),
+                labels,
+                ..Default::default()
+            };
+            let similarities = classes.similarities_all(features).unwrap();
+            measure(&NegPrompt, &settings, &similarities, &images, 2, None, 0).unwrap()
+        };
+        // Two classes dealt into five parts: three parts are empty, and once were an error.
+        let both = measured(vec![0, 1, 0], &[0.9, 0.1, 0.1, 0.9, 0.8, 0.3]);
+        assert!(both.len() == 1 && both[0].auroc.is_finite(), "{both:?}");
+        // All images of one class: whatever is left out, one side stays empty.
+        assert!(measured(vec![0], &[0.9, 0.1]).is_empty());
     }
 
     #[test]

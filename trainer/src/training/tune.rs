@@ -13,15 +13,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::clip::{TextTower, Tokenizer};
 use shared::metric::{auroc, fpr_at_tpr};
-use shared::prompt::PromptEncoder;
+use shared::prompt::{ContextEncoder, PromptEncoder};
 use shared::score::{ClassFeatures, Method, MethodSettings, method, score_all};
 
 use super::batches::{LabelledFeatures, shuffled};
 use super::config::{NisLoss, TrainingConfig};
 use super::evaluate::negprompt_settings;
 use super::experiment::{Experiment, ImageSet};
-use super::learner::ContextLearner;
-use super::run::{encode_frozen, frozen_text_tower, values};
+use super::positive::unit;
+use super::run::{frozen_text_tower, values};
 use super::selection::{Candidate, choose};
 use super::{negative, positive};
 use crate::model::ModelDirectory;
@@ -226,34 +226,31 @@ impl<'a> FoldLearner<'a> {
             positives,
         } = self;
         let names = &fold.kept.classes;
-        let encoder = PromptEncoder::new(tower, tokenizer, names, config.context_tokens);
+        let prompts = PromptEncoder::new(tower, tokenizer, names, config.context_tokens);
+        let mut encoder = ContextEncoder::new(tower.clone(), prompts, config.class_specific);
         let scale = model.config.logit_scale;
-        let encode = |learner: &ContextLearner| -> Tensor<3> {
-            encode_frozen(tower, &encoder, &learner.contexts(), config)
-        };
         let key = stage_1_settings(config);
         let positive = match positives.get(&key) {
             Some(positive) => positive.clone(),
             None => {
                 let mut stage = positive::learner(tower, tokenizer, names.len(), config);
                 while !stage.is_finished() {
-                    positive::advance(&mut stage, tower, &encoder, images, scale, config)?;
+                    positive::advance(&mut stage, &mut encoder, images, scale, config)?;
                 }
-                encode(&stage).squeeze_dim::<2>(0)
+                unit(encoder.encode(stage.contexts())).squeeze_dim::<2>(0)
             }
         };
         positives.insert(key, positive.clone());
         let mut stage = negative::learner(tower, tokenizer, names.len(), config);
         while !stage.is_finished() {
-            negative::advance(
-                &mut stage, tower, &encoder, images, &positive, scale, config,
-            )?;
+            negative::advance(&mut stage, &mut encoder, images, &positive, scale, config)?;
         }
+        let negative = unit(encoder.encode(stage.contexts()));
         Ok(ClassFeatures {
             embed_dim: model.config.embed_dim,
             logit_scale: scale,
             positive: values(positive)?,
-            negative: values(encode(&stage))?,
+            negative: values(negative)?,
             ..ClassFeatures::default()
         })
     }

@@ -1,7 +1,12 @@
 //! Measurements beside other programs.
 
+mod child;
 mod encode;
+mod machine;
 mod onnx;
+pub mod prompts;
+pub mod scale;
+pub mod score;
 mod visit;
 
 pub use encode::encode;

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::pointwise::{LANES, clamp, stride};
+use super::pointwise::{clamp, stride};
+use crate::simd::LANES;
 
 /// A depthwise convolution with bias and ReLU6, padded as TensorFlow's `SAME`.
 #[derive(Clone, Debug)]

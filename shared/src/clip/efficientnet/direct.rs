@@ -10,10 +10,11 @@ use std::num::NonZero;
 use std::ops::Range;
 
 use super::depthwise::{Depthwise, DepthwiseRun};
-use super::pointwise::{Pointwise, dispatch, stride};
+use super::pointwise::{Pointwise, stride};
 use super::{BlockShape, block_shapes};
 use crate::clip::config::EfficientNetLiteConfig;
 use crate::clip::weights::{WeightError, Weights};
+use crate::simd::dispatch;
 
 /// Side of the stem's kernel.
 const KERNEL: usize = 3;

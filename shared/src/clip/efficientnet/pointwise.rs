@@ -1,24 +1,12 @@
 //! 1×1 convolutions on a CPU.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
-/// Channels are padded with zeros to a multiple of this: the lanes of the widest vector.
-pub const LANES: usize = 16;
+use crate::simd::{LANES, dispatch};
 
 /// Floats between two pixels of a map with so many channels.
 pub fn stride(channels: usize) -> usize {
     channels.next_multiple_of(LANES)
-}
-
-/// Runs a loop with the widest vectors of this machine.
-pub fn dispatch<Run: WithSimd>(run: Run) -> Run::Output {
-    let arch = Arch::new();
-    // What `Arch` knows of depends on features that other crates turn on; AVX2 is always here.
-    #[cfg(target_arch = "x86_64")]
-    if let (Arch::Scalar, Some(simd)) = (arch, pulp::x86::V3::try_new()) {
-        return Simd::vectorize(simd, run);
-    }
-    arch.dispatch(run)
 }
 
 /// A 1×1 convolution with bias: a matrix product over pixels.

@@ -31,7 +31,7 @@ pub fn transformers_config(name: &str, json: &str) -> Result<ClipConfig, ImportE
         name: name.into(),
         embed_dim: stored.projection_dim,
         logit_scale: stored.logit_scale_init_value.exp(),
-        preprocessing: Preprocessing::openai(vision.image_size as u32),
+        preprocessing: Preprocessing::openai(pixels(vision.image_size)),
         image,
         text: TextTowerConfig {
             context_length: text.max_position_embeddings,
@@ -74,7 +74,7 @@ pub fn open_clip_config(name: &str, json: &str) -> Result<ClipConfig, ImportErro
                 })?,
             width: vision.width,
             layers,
-            heads: vision.width / vision.head_width,
+            heads: vision.width.checked_div(vision.head_width).unwrap_or(0),
             mlp_width: (vision.width as f64 * vision.mlp_ratio) as usize,
             activation,
         }),
@@ -82,14 +82,16 @@ pub fn open_clip_config(name: &str, json: &str) -> Result<ClipConfig, ImportErro
             image_size,
             layers,
             width: vision.width,
-            heads: vision.width * 32 / vision.head_width,
+            heads: (vision.width.saturating_mul(32))
+                .checked_div(vision.head_width)
+                .unwrap_or(0),
         }),
     };
     Ok(ClipConfig {
         name: name.into(),
         embed_dim: stored.embed_dim,
         logit_scale: 100.0,
-        preprocessing: Preprocessing::openai(image_size as u32),
+        preprocessing: Preprocessing::openai(pixels(image_size)),
         image,
         text: TextTowerConfig {
             context_length: text.context_length,
@@ -124,7 +126,7 @@ pub fn infer_config(name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig, I
         let [tokens, _] = shapes.of("visual.positional_embedding")?;
         let [mlp_width, _] = shapes.of("visual.transformer.resblocks.0.mlp.c_fc.weight")?;
         ImageTowerConfig::Vit(VitConfig {
-            image_size: tokens.saturating_sub(1).isqrt() * patch_size,
+            image_size: tokens.saturating_sub(1).isqrt().saturating_mul(patch_size),
             patch_size,
             width,
             layers: shapes.count("visual.transformer.resblocks.", ".ln_1.weight"),
@@ -138,17 +140,17 @@ pub fn infer_config(name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig, I
         let layers = [1, 2, 3, 4]
             .map(|stage| shapes.count(&format!("visual.layer{stage}."), ".conv1.weight"));
         ImageTowerConfig::ModifiedResnet(ResNetConfig {
-            image_size: tokens.saturating_sub(1).isqrt() * 32,
+            image_size: tokens.saturating_sub(1).isqrt().saturating_mul(32),
             layers,
             width,
-            heads: (width * 32 / 64).max(1),
+            heads: (width / 2).max(1),
         })
     };
     Ok(ClipConfig {
         name: name.into(),
         embed_dim,
         logit_scale: checkpoint.logit_scale.unwrap_or(100.0),
-        preprocessing: Preprocessing::openai(image.image_size() as u32),
+        preprocessing: Preprocessing::openai(pixels(image.image_size())),
         image,
         text: TextTowerConfig {
             context_length,
@@ -243,6 +245,11 @@ impl Shapes<'_> {
             })
             .count()
     }
+}
+
+/// A side that does not fit becomes one that [`ClipConfig::check`] refuses.
+fn pixels(side: usize) -> u32 {
+    u32::try_from(side).unwrap_or(u32::MAX)
 }
 
 fn parse<'a, T: Deserialize<'a>>(file: &str, json: &'a str) -> Result<T, ImportError> {

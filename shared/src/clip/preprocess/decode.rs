@@ -92,7 +92,7 @@ pub enum ImageError {
         reason: String,
     },
     /// A width or height of zero.
-    #[error("the image has no pixels ({width} x {height})")]
+    #[error("the image has no pixels ({width} x {height}); copy or download it again")]
     NoPixels {
         /// Width in pixels.
         width: u32,

@@ -1,0 +1,206 @@
+//! Products with a matrix that stays, laid out once for the loop that reads it.
+
+use pulp::{Simd, WithSimd};
+
+use super::{LANES, dispatch};
+
+/// Inputs that are worked through before the next rows: two panels of so many fit beside the
+/// rows into the first-level cache.
+const DEPTH: usize = 256;
+
+/// A weight matrix `[inputs, outputs]`, cut into panels of [`LANES`] outputs.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    pub inputs: usize,
+    pub outputs: usize,
+    /// `[panels, inputs, LANES]`, zeros where outputs end within a panel.
+    panels: Vec<f32>,
+}
+
+impl Matrix {
+    /// `weight`: `[inputs, outputs]`, row by row.
+    pub fn new(weight: &[f32], inputs: usize, outputs: usize) -> Self {
+        Self::from_fn(inputs, outputs, |input, output| {
+            weight[input * outputs + output]
+        })
+    }
+
+    /// The transpose of `weight` `[outputs, inputs]`: what takes a gradient back through it.
+    pub fn transposed(weight: &[f32], inputs: usize, outputs: usize) -> Self {
+        Self::from_fn(inputs, outputs, |input, output| {
+            weight[output * inputs + input]
+        })
+    }
+
+    fn from_fn(inputs: usize, outputs: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+        let mut panels = vec![0.0; outputs.next_multiple_of(LANES) * inputs];
+        for (panel, values) in panels.chunks_exact_mut(inputs * LANES).enumerate() {
+            for (input, values) in values.chunks_exact_mut(LANES).enumerate() {
+                let first = panel * LANES;
+                for (value, output) in values.iter_mut().zip(first..outputs) {
+                    *value = at(input, output);
+                }
+            }
+        }
+        Self {
+            inputs,
+            outputs,
+            panels,
+        }
+    }
+
+    /// Adds `x` `[rows, inputs]` times this matrix to `out` `[rows, outputs]`; returns how many
+    /// multiplications that took.
+    pub fn add_product(&self, x: &[f32], out: &mut [f32]) -> usize {
+        dispatch(Product { of: self, x, out });
+        x.len() * self.outputs
+    }
+}
+
+struct Product<'a> {
+    of: &'a Matrix,
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        // As many rows and panels at once as there are registers for their sums.
+        match S::F32_LANES {
+            16 => self.run::<S, 12, 2, 1>(simd),
+            8 => self.run::<S, 6, 1, 2>(simd),
+            4 => self.run::<S, 2, 1, 4>(simd),
+            _ => self.run::<S, 1, 1, LANES>(simd),
+        }
+    }
+}
+
+impl Product<'_> {
+    /// Tiles of `R` rows and `P` panels of `V` vectors each.
+    #[inline(always)]
+    fn run<S: Simd, const R: usize, const P: usize, const V: usize>(&mut self, simd: S) {
+        let Matrix {
+            inputs, outputs, ..
+        } = *self.of;
+        let rows = self.out.len() / outputs;
+        let tiles = rows.div_ceil(R);
+        let mut packed = vec![[0.0; R]; tiles * DEPTH.min(inputs)];
+        for first in (0..inputs).step_by(DEPTH) {
+            let depth = DEPTH.min(inputs - first);
+            // Rows of a tile side by side, so that the loop reads one stream; zeros below the last.
+            for (tile, packed) in packed.chunks_exact_mut(depth).take(tiles).enumerate() {
+                for row in 0..R {
+                    let place = tile * R + row;
+                    if place < rows {
+                        let x = &self.x[place * inputs + first..][..depth];
+                        for (packed, x) in packed.iter_mut().zip(x) {
+                            packed[row] = *x;
+                        }
+                    } else {
+                        packed.iter_mut().for_each(|packed| packed[row] = 0.0);
+                    }
+                }
+            }
+            let panels = outputs.div_ceil(LANES);
+            let panel_size = inputs * LANES;
+            let weights = |panel: usize| {
+                let start = panel * panel_size + first * LANES;
+                let (vectors, _) = S::as_simd_f32s(&self.of.panels[start..start + depth * LANES]);
+                vectors.as_chunks::<V>().0
+            };
+            let mut panel = 0;
+            while panel + P <= panels {
+                let weights: [&[[S::f32s; V]]; P] = std::array::from_fn(|p| weights(panel + p));
+                for (tile, x) in packed.chunks_exact(depth).take(tiles).enumerate() {
+                    let out = &mut self.out[tile * R * outputs..];
+                    add_tile::<S, R, P, V>(simd, x, weights, out, outputs, panel * LANES);
+                }
+                panel += P;
+            }
+            while panel < panels {
+                for (tile, x) in packed.chunks_exact(depth).take(tiles).enumerate() {
+                    let out = &mut self.out[tile * R * outputs..];
+                    let weights = [weights(panel)];
+                    add_tile::<S, R, 1, V>(simd, x, weights, out, outputs, panel * LANES);
+                }
+                panel += 1;
+            }
+        }
+    }
+}
+
+/// `x` `[depth, R]` times `P` panels, added to columns `column..` of `out`'s first `R` rows.
+#[inline(always)]
+fn add_tile<S: Simd, const R: usize, const P: usize, const V: usize>(
+    simd: S,
+    x: &[[f32; R]],
+    weights: [&[[S::f32s; V]]; P],
+    out: &mut [f32],
+    outputs: usize,
+    column: usize,
+) {
+    let zero = simd.splat_f32s(0.0);
+    let mut sums = [[[zero; V]; P]; R];
+    let weights = weights.map(|panel| &panel[..x.len()]);
+    for (depth, x) in x.iter().enumerate() {
+        let weights: [[S::f32s; V]; P] = std::array::from_fn(|p| weights[p][depth]);
+        for row in 0..R {
+            let value = simd.splat_f32s(x[row]);
+            for p in 0..P {
+                for v in 0..V {
+                    sums[row][p][v] = simd.mul_add_e_f32s(value, weights[p][v], sums[row][p][v]);
+                }
+            }
+        }
+    }
+    for (out, sums) in out.chunks_mut(outputs).zip(&sums) {
+        for (p, sums) in sums.iter().enumerate() {
+            let column = column + p * LANES;
+            let out = &mut out[column..outputs.min(column + LANES)];
+            for (out, sum) in out.chunks_mut(S::F32_LANES).zip(sums) {
+                let before = simd.partial_load_f32s(out);
+                simd.partial_store_f32s(out, simd.add_f32s(before, *sum));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sizes that fill no tile, no panel and no depth.
+    #[test]
+    fn a_product_is_added() {
+        for (rows, inputs, outputs) in [(1, 1, 1), (29, 300, 50), (12, 256, 32), (5, 17, 40)] {
+            let draw = |at: usize| ((at * 7919 + 13) % 101) as f32 / 50.0 - 1.0;
+            let x: Vec<f32> = (0..rows * inputs).map(draw).collect();
+            let weight: Vec<f32> = (0..inputs * outputs).map(|at| draw(at + 5)).collect();
+            let swapped: Vec<f32> = (0..inputs * outputs)
+                .map(|at| weight[at % inputs * outputs + at / inputs])
+                .collect();
+            let before: Vec<f32> = (0..rows * outputs).map(|at| draw(at + 9)).collect();
+            for matrix in [
+                Matrix::new(&weight, inputs, outputs),
+                Matrix::transposed(&swapped, inputs, outputs),
+            ] {
+                let mut out = before.clone();
+                matrix.add_product(&x, &mut out);
+                for (at, (out, before)) in out.iter().zip(&before).enumerate() {
+                    let (row, output) = (at / outputs, at % outputs);
+                    let wanted = (0..inputs).fold(f64::from(*before), |sum, input| {
+                        let x = f64::from(x[row * inputs + input]);
+                        sum + x * f64::from(weight[input * outputs + output])
+                    });
+                    assert!(
+                        (f64::from(*out) - wanted).abs() < 1e-4,
+                        "{rows}×{inputs}×{outputs} at {at}: {out} for {wanted}"
+                    );
+                }
+            }
+        }
+    }
+}

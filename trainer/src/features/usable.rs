@@ -1,0 +1,37 @@
+//! Features that can be compared, and what is wrong with the others.
+
+/// Whether a feature has a direction that can be compared: finite numbers, not all of them 0.
+///
+/// # Errors
+/// What is wrong with it, for the caller to put behind the image's name.
+pub fn usable(feature: &[f32]) -> Result<(), String> {
+    if let Some(value) = feature.iter().find(|value| !value.is_finite()) {
+        return Err(format!(
+            "its feature holds {value}: the model's weights are damaged, or they overflow on this image; import the model again with --precision f32"
+        ));
+    }
+    if feature.iter().all(|&value| value == 0.0) {
+        return Err(
+            "its feature is all zeros and has no direction: the model's weights are damaged; import or train it again"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_features_say_what_they_are() {
+        assert_eq!(usable(&[0.0, -1e-30]), Ok(()));
+        for (feature, word) in [
+            ([1.0, f32::NAN], "NaN"),
+            ([f32::NEG_INFINITY, 0.0], "-inf"),
+            ([0.0, -0.0], "all zeros"),
+        ] {
+            assert!(usable(&feature).unwrap_err().contains(word));
+        }
+    }
+}
