@@ -71,6 +71,30 @@ impl EfficientNetLite {
         }
     }
 
+    /// `pixels`: `[batch, 3, size, size]` → the pixels of the last map in the joint space,
+    /// `[batch, rows · columns, embed_dim]`, not normalised.
+    pub fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let maps = match &self.convolutions {
+            Convolutions::Layers(layers) => {
+                let map = layers.map(pixels);
+                let [batch, width, rows, columns] = map.dims();
+                map.reshape([batch, width, rows * columns]).swap_dims(1, 2)
+            }
+            Convolutions::Direct(direct) => {
+                let ([batch, _, size, _], device) = (pixels.dims(), pixels.device());
+                let pixels: Vec<f32> = pixels.into_data().iter().collect();
+                let maps = direct.maps(&pixels, size);
+                let patches = maps.len() / (batch * direct.width()).max(1);
+                let shape = [batch, patches, direct.width()];
+                Tensor::from_data(TensorData::new(maps, shape), &device)
+            }
+        };
+        match &self.projection {
+            Some(projection) => projection.forward(maps),
+            None => maps,
+        }
+    }
+
     /// `pixels`: `[batch, 3, size, size]` → the pooled feature `[batch, head_width]` before
     /// any projection, which the tower's own classifier reads.
     pub fn pooled(&self, pixels: Tensor<4>) -> Tensor<2> {
