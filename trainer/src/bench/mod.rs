@@ -1,7 +1,7 @@
 //! Every method on the same images, over several seeds: what `trainer bench` runs.
 //!
 //! A [`Trial`] is what is learned once: data, seed and settings. Each of its methods gives a
-//! [`Row`], which is kept on the disk under a key of everything that it depends on, so that a suite
+//! `Row`, which is kept on the disk under a key of everything that it depends on, so that a suite
 //! that died goes on without repeating a finished row.
 
 mod latex;

@@ -3,8 +3,8 @@
 //! Reference: `efficientnet_lite` in the TensorFlow TPU models, and its PyTorch
 //! port `efficientnet-lite-pytorch`.
 //!
-//! The convolutions are written twice: as Burn's operations ([`layers`]), which run on a GPU and
-//! carry gradients, and as fused loops for the CPU ([`direct`]), natively and in WASM, which are
+//! The convolutions are written twice: as Burn's operations (`layers`), which run on a GPU and
+//! carry gradients, and as fused loops for the CPU (`direct`), natively and in WASM, which are
 //! several times as fast there. Which one runs is decided by the device, here and nowhere else;
 //! both are held against the same PyTorch fixtures.
 
