@@ -10,7 +10,9 @@ use shared::metric::{
     ECE_BINS, accuracy, aupr_in, aupr_out, auroc, conformal_quantiles, ece, fpr_at_tpr, oscr,
     p_value, threshold_at_tpr,
 };
-use shared::score::{Method, MethodSettings, ScoreScale, Similarities, method};
+use shared::score::{
+    Input, Method, MethodSettings, MinedSettings, ScoreScale, Similarities, far_labels, method,
+};
 
 const METRIC_TOLERANCE: f64 = 1e-12;
 const SCORE_TOLERANCE: f64 = 1e-11;
@@ -49,20 +51,22 @@ struct PValue {
 #[derive(Deserialize)]
 struct ScoreCase {
     name: String,
-    positive: Vec<f32>,
-    negative: Vec<f32>,
-    zero_shot: Vec<f32>,
-    probe: Vec<f32>,
+    inputs: BTreeMap<String, Vec<f32>>,
     logit_scale: f32,
     temperature: f32,
     negative_weight: f32,
-    negprompt: Expected,
-    coop: Expected,
-    mcm: Expected,
-    #[serde(rename = "max-logit")]
-    max_logit: Expected,
-    energy: Expected,
-    msp: Expected,
+    mined_weight: f32,
+    mined_temperature: f32,
+    expected: BTreeMap<String, Expected>,
+}
+
+#[derive(Deserialize)]
+struct MiningCase {
+    cosines: Vec<f32>,
+    names: usize,
+    kept: Vec<usize>,
+    share: f64,
+    far: Vec<usize>,
 }
 
 #[derive(Deserialize)]
@@ -130,33 +134,59 @@ fn metrics_are_those_of_scikit_learn() {
 
 #[test]
 fn scores_are_those_of_scipy() {
+    let kinds = [
+        ("positive", Input::Positive),
+        ("negative", Input::Negative),
+        ("zero_shot", Input::ZeroShot),
+        ("no", Input::No),
+        ("named", Input::Named),
+        ("mined", Input::Mined),
+        ("conjugated", Input::Conjugated),
+        ("locoop", Input::LoCoOp),
+        ("patch_zero_shot", Input::PatchZeroShot),
+        ("patch_locoop", Input::PatchLoCoOp),
+        ("probe", Input::Probe),
+        ("clipped_probe", Input::ClippedProbe),
+    ];
     for case in cases::<ScoreCase>("scores.json") {
-        let similarities = Similarities {
-            positive: &case.positive,
-            negative: &case.negative,
-            zero_shot: &case.zero_shot,
-            probe: &case.probe,
-            logit_scale: case.logit_scale,
-        };
-        for (id, expected) in [
-            ("negprompt", &case.negprompt),
-            ("coop", &case.coop),
-            ("mcm", &case.mcm),
-            ("max-logit", &case.max_logit),
-            ("energy", &case.energy),
-            ("msp", &case.msp),
-        ] {
+        let similarities = kinds
+            .iter()
+            .fold(Similarities::new(case.logit_scale), |all, (name, input)| {
+                all.with(*input, &case.inputs[*name])
+            });
+        let ids: Vec<&str> = case.expected.keys().map(String::as_str).collect();
+        let mut known: Vec<&str> = shared::score::methods().iter().map(|m| m.id()).collect();
+        known.sort_unstable();
+        assert_eq!(ids, known, "a reference for every method");
+        for (id, expected) in &case.expected {
             let rule = method(id).unwrap();
-            let settings = match id {
-                "negprompt" => MethodSettings {
-                    temperature: case.temperature,
-                    negative_weight: case.negative_weight,
+            let chosen = MethodSettings {
+                temperature: case.temperature,
+                negative_weight: case.negative_weight,
+                mined: None,
+            };
+            let settings = match id.as_str() {
+                "negprompt" => chosen,
+                "negprompt-mined" => MethodSettings {
+                    mined: Some(MinedSettings {
+                        weight: case.mined_weight,
+                        temperature: case.mined_temperature,
+                    }),
+                    ..chosen
                 },
                 _ => rule.default_settings(case.logit_scale),
             };
             let place = format!("{}, {id}", case.name);
             check(&place, rule, &similarities, &settings, expected);
         }
+    }
+}
+
+#[test]
+fn far_labels_are_those_of_numpy() {
+    for case in cases::<MiningCase>("mining.json") {
+        let far = far_labels(&case.cosines, case.names, &case.kept, case.share);
+        assert_eq!(far, case.far);
     }
 }
 
@@ -189,7 +219,8 @@ fn check(
     let explanation = rule.explain(similarities, settings).unwrap();
     if let (Some(heaviest), Some(share)) = (expected.heaviest, expected.share) {
         let first = &explanation.negatives[0];
-        let index = first.context * similarities.positive.len() + first.class;
+        let classes = similarities.get(Input::Positive).len();
+        let index = first.context * classes + first.class;
         assert_eq!(index, heaviest, "{place}");
         assert_near(place, "the share", first.share, share, SCORE_TOLERANCE);
     }

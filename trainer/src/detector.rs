@@ -73,19 +73,23 @@ impl Detector {
         })
     }
 
+    /// The methods that this program knows and that the bundle has everything for.
+    pub fn methods(&self) -> Vec<(&MethodEntry, &'static dyn Method)> {
+        self.manifest
+            .usable_methods()
+            .filter(|(_, method)| self.classes.offers(*method, false))
+            .collect()
+    }
+
     /// The method of this id; the bundle's first without one.
     pub fn method(&self, id: Option<&str>) -> Result<(&MethodEntry, &'static dyn Method)> {
-        let mut usable = self.manifest.usable_methods();
+        let usable = self.methods();
         let found = match id {
-            Some(id) => usable.find(|(entry, _)| entry.id == id),
-            None => usable.next(),
+            Some(id) => usable.iter().find(|(entry, _)| entry.id == id),
+            None => usable.first(),
         };
-        found.ok_or_else(|| {
-            let known: Vec<_> = self
-                .manifest
-                .usable_methods()
-                .map(|(entry, _)| entry.id.as_str())
-                .collect();
+        found.copied().ok_or_else(|| {
+            let known: Vec<_> = usable.iter().map(|(entry, _)| entry.id.as_str()).collect();
             anyhow!(
                 "the bundle has no method `{}`; it has: {}",
                 id.unwrap_or("at all"),

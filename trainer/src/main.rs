@@ -1,6 +1,7 @@
 //! `trainer`: learns negative prompts for CLIP and exports a bundle for out-of-distribution
 //! detection.
 
+mod bench;
 mod checkpoint;
 mod command;
 mod containment;

@@ -67,6 +67,7 @@ mod tests {
         let settings = MethodSettings {
             temperature: 0.1,
             negative_weight: 1.0,
+            mined: None,
         };
         let id_scores = [3.0, 4.0, 5.0, 6.0];
         let reference = ood.map(|scores| ("others", scores));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use shared::bundle::{Map, MethodEntry};
 use shared::metric::MetricError;
-use shared::score::{ClassFeatures, ScoreError};
+use shared::score::{ClassFeatures, Input, ScoreError};
 
 use crate::message::{MethodScore, Scores};
 
@@ -38,8 +38,8 @@ pub fn score(
     let similarities = buffer.one()?;
     let mut scores = Scores {
         methods: Vec::new(),
-        positive: highest(similarities.positive),
-        negative: highest(similarities.negative),
+        positive: highest(similarities.get(Input::Positive)),
+        negative: highest(similarities.get(Input::Negative)),
         place,
     };
     for entry in methods {
@@ -152,10 +152,7 @@ mod tests {
     }
 
     fn entry(id: &str) -> MethodEntry {
-        let settings = MethodSettings {
-            temperature: 0.1,
-            negative_weight: 1.0,
-        };
+        let settings = MethodSettings::at_temperature(0.1);
         let id_scores = [1.0, 2.0, 3.0, 4.0];
         MethodEntry::measure(id, settings, &id_scores, None, 1.0, BTreeMap::new()).unwrap()
     }

@@ -43,10 +43,15 @@ pub(super) fn class_features() -> ClassFeatures {
         positive: unit_rows(&mut generator, CLASSES),
         negative: unit_rows(&mut generator, NEGATIVES * CLASSES),
         zero_shot: unit_rows(&mut generator, CLASSES),
+        no: unit_rows(&mut generator, CLASSES),
+        named: unit_rows(&mut generator, CLASSES),
+        mined: unit_rows(&mut generator, 5),
+        react_clip: Some(0.5),
         probe: Some(Probe {
             weight: random_tensor(&mut generator, &[CLASSES, WIDTH]).values,
             bias: vec![0.25, 0.0, -0.5],
         }),
+        ..ClassFeatures::default()
     }
 }
 
@@ -99,6 +104,7 @@ pub(super) fn content() -> BundleContent {
         },
         methods: methods()
             .iter()
+            .filter(|method| class_features().offers(**method, false))
             .map(|method| entry(method.id(), method.default_settings(21.0)))
             .collect(),
         figures: Figures {

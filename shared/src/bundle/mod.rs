@@ -61,6 +61,18 @@ pub mod tensor_name {
     /// [`Role::Features`](super::Role::Features): `[classes, d]`, unit length, hand-written
     /// prompts.
     pub const ZERO_SHOT: &str = "zero_shot";
+    /// [`Role::Features`](super::Role::Features), optional: `[classes, d]`, unit length, prompts that
+    /// say an image does not show the class.
+    pub const NO: &str = "no";
+    /// [`Role::Features`](super::Role::Features), optional: `[classes, d]`, unit length, class names
+    /// in the prompt of the mined labels.
+    pub const NAMED: &str = "named";
+    /// [`Role::Features`](super::Role::Features), optional: `[labels, d]`, unit length, mined
+    /// negative labels.
+    pub const MINED: &str = "mined";
+    /// [`Role::Features`](super::Role::Features), optional: `[1]`, where ReAct clips the image
+    /// feature.
+    pub const REACT_CLIP: &str = "react_clip";
     /// [`Role::Features`](super::Role::Features): `[classes, d]`, weights of the linear probe.
     pub const PROBE_WEIGHT: &str = "probe.weight";
     /// [`Role::Features`](super::Role::Features): `[classes]`, biases of the linear probe.

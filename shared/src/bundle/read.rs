@@ -179,6 +179,9 @@ impl Bundle {
             )),
         };
         let negatives = self.manifest.prompts.negatives * classes;
+        let labels = stored
+            .get(tensor_name::MINED)
+            .map_or(0, |tensor| tensor.shape[0]);
         let has_probe = stored.contains_key(tensor_name::PROBE_WEIGHT);
         let features = ClassFeatures {
             embed_dim: width,
@@ -186,6 +189,10 @@ impl Bundle {
             positive: read(tensor_name::POSITIVE, &[classes, width])?,
             negative: read(tensor_name::NEGATIVE, &[negatives, width])?,
             zero_shot: read(tensor_name::ZERO_SHOT, &[classes, width])?,
+            no: read(tensor_name::NO, &[classes, width])?,
+            named: read(tensor_name::NAMED, &[classes, width])?,
+            mined: read(tensor_name::MINED, &[labels, width])?,
+            react_clip: read(tensor_name::REACT_CLIP, &[1])?.first().copied(),
             probe: if has_probe {
                 Some(Probe {
                     weight: read(tensor_name::PROBE_WEIGHT, &[classes, width])?,
@@ -194,6 +201,7 @@ impl Bundle {
             } else {
                 None
             },
+            ..ClassFeatures::default()
         };
         features
             .check()

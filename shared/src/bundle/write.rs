@@ -118,6 +118,10 @@ pub fn write(content: &BundleContent) -> Result<Vec<(String, Vec<u8>)>, BundleEr
 }
 
 /// The tensors of [`Role::Features`] for a class list.
+///
+/// What only serves methods that a bundle does not offer is left out: modified superclass names
+/// (as many rows as the mined labels again) and LoCoOp's prompts (scored with patches, which no
+/// bundle computes).
 pub fn class_feature_tensors(features: &ClassFeatures) -> Result<Tensors, BundleError> {
     let rows = |values: &[f32]| {
         let shape = [values.len() / features.embed_dim.max(1), features.embed_dim];
@@ -128,6 +132,9 @@ pub fn class_feature_tensors(features: &ClassFeatures) -> Result<Tensors, Bundle
         (tensor_name::POSITIVE, &features.positive),
         (tensor_name::NEGATIVE, &features.negative),
         (tensor_name::ZERO_SHOT, &features.zero_shot),
+        (tensor_name::NO, &features.no),
+        (tensor_name::NAMED, &features.named),
+        (tensor_name::MINED, &features.mined),
     ] {
         if !values.is_empty() {
             tensors.insert(name.to_owned(), rows(values)?);
@@ -137,6 +144,10 @@ pub fn class_feature_tensors(features: &ClassFeatures) -> Result<Tensors, Bundle
         let bias = TensorValues::new([probe.bias.len()], probe.bias.clone())?;
         tensors.insert(tensor_name::PROBE_WEIGHT.to_owned(), rows(&probe.weight)?);
         tensors.insert(tensor_name::PROBE_BIAS.to_owned(), bias);
+    }
+    if let Some(clip) = features.react_clip {
+        let clip = TensorValues::new([1], vec![clip])?;
+        tensors.insert(tensor_name::REACT_CLIP.to_owned(), clip);
     }
     Ok(tensors)
 }

@@ -57,6 +57,23 @@ impl ImageTower {
     }
 }
 
+impl ImageTower {
+    /// `pixels`: preprocessed `[batch, 3, size, size]` → features of patches
+    /// `[batch, patches, embed_dim]` in the joint space, not normalised: for GL-MCM and LoCoOp.
+    ///
+    /// In a ViT every patch passes the last block as if it saw itself alone, so that it stays local;
+    /// in a ModifiedResNet it passes the attention pool's value and output projections; both as in
+    /// MaskCLIP (Zhou et al., *Extract Free Dense Labels from CLIP*, ECCV 2022). In EfficientNet-Lite
+    /// it is a pixel of the last map, projected: the mean over patches is the image's feature.
+    pub fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
+        match self {
+            Self::Vit(tower) => tower.patches(pixels),
+            Self::ModifiedResnet(tower) => tower.patches(pixels),
+            Self::EfficientnetLite(tower) => tower.patches(pixels),
+        }
+    }
+}
+
 /// Rows scaled to unit length, `[rows, d]` → `[rows, d]`. A zero row stays zero.
 pub fn normalize(features: Tensor<2>) -> Tensor<2> {
     let norm = features.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);

@@ -64,13 +64,27 @@ impl ModifiedResNet {
 
     /// `pixels`: `[batch, 3, size, size]` → image features `[batch, embed_dim]`, not normalised.
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
+        self.pool.forward(self.map(pixels))
+    }
+
+    /// `pixels`: `[batch, 3, size, size]` → features of patches `[batch, patches, embed_dim]`, not
+    /// normalised: each position's value, through the pool's output projection.
+    pub fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let pool = &self.pool;
+        let tokens = pool.tokens(self.map(pixels));
+        let positions = tokens.dims()[1] - 1;
+        pool.output
+            .forward(pool.value.forward(tokens.narrow(1, 1, positions)))
+    }
+
+    /// The last map, `[batch, width, rows, columns]`.
+    fn map(&self, pixels: Tensor<4>) -> Tensor<4> {
         let x = self
             .stem
             .iter()
             .fold(pixels, |x, convolution| relu(convolution.forward(x)));
         let x = halve(x, 2);
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.pool.forward(x)
+        self.blocks.iter().fold(x, |x, block| block.forward(x))
     }
 }
 
@@ -155,11 +169,17 @@ impl AttentionPool {
         })
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+    /// The mean and every position, with their positional embeddings: `[batch, 1 + positions, width]`.
+    fn tokens(&self, x: Tensor<4>) -> Tensor<3> {
         let [batch, width, rows, columns] = x.dims();
         let positions = x.reshape([batch, width, rows * columns]).swap_dims(1, 2);
         let mean = positions.clone().mean_dim(1);
-        let tokens = Tensor::cat(vec![mean, positions], 1) + self.positional_embedding.clone();
+        Tensor::cat(vec![mean, positions], 1) + self.positional_embedding.clone()
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        let [batch, width, _, _] = x.dims();
+        let tokens = self.tokens(x);
         let heads = |x: Tensor<3>| {
             let [batch, tokens, width] = x.dims();
             x.reshape([batch, tokens, self.heads, width / self.heads])

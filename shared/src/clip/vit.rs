@@ -69,6 +69,35 @@ impl VisionTransformer {
 
     /// `pixels`: `[batch, 3, size, size]` → image features `[batch, embed_dim]`, not normalised.
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
+        let x = self.embed(pixels);
+        let [batch, _, width] = x.dims();
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
+        let class = x.narrow(1, 0, 1).reshape([batch, width]);
+        self.ln_post.forward(class).matmul(self.projection.clone())
+    }
+
+    /// `pixels`: `[batch, 3, size, size]` → features of patches `[batch, patches, embed_dim]`, not
+    /// normalised: in the last block every token sees itself alone.
+    pub fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let x = self.embed(pixels);
+        let before = self.blocks.len().saturating_sub(1);
+        let x = self.blocks[..before]
+            .iter()
+            .fold(x, |x, block| block.forward(x));
+        let x = self.blocks[before..].iter().fold(x, |x, block| {
+            let value = block.project(x.clone()).value;
+            block.finish(x, value)
+        });
+        let [batch, tokens, width] = x.dims();
+        let patches = self.ln_post.forward(x.narrow(1, 1, tokens - 1));
+        let flat = patches.reshape([batch * (tokens - 1), width]);
+        let features = flat.matmul(self.projection.clone());
+        let [_, embed_dim] = features.dims();
+        features.reshape([batch, tokens - 1, embed_dim])
+    }
+
+    /// `pixels` → the class token and the patches with their positions, `[batch, tokens, width]`.
+    fn embed(&self, pixels: Tensor<4>) -> Tensor<3> {
         let stride = [self.patch_size; 2];
         let options = ConvOptions::new(stride, [0, 0], [1, 1], 1);
         let patches = conv2d(pixels, self.patch_embedding.clone(), None, options);
@@ -78,11 +107,6 @@ impl VisionTransformer {
             .swap_dims(1, 2);
         let class = self.class_embedding.clone().expand([batch, 1, width]);
         let x = Tensor::cat(vec![class, patches], 1) + self.positional_embedding.clone();
-        let x = self
-            .blocks
-            .iter()
-            .fold(self.ln_pre.forward(x), |x, block| block.forward(x));
-        let class = x.narrow(1, 0, 1).reshape([batch, width]);
-        self.ln_post.forward(class).matmul(self.projection.clone())
+        self.ln_pre.forward(x)
     }
 }

@@ -14,6 +14,20 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
     -log_probabilities.gather(1, labels.unsqueeze_dim(1)).mean()
 }
 
+/// LoCoOp: the mean entropy of `softmax(logits)` over the rows that `chosen` marks with 1; 0 where it
+/// marks none.
+///
+/// `logits`: `[patches, k]`, `chosen`: `[patches]` → `[1]`.
+///
+/// Source: Miyai et al., *LoCoOp: Few-Shot Out-of-Distribution Detection via Prompt Learning*,
+/// NeurIPS 2023.
+pub fn patch_entropy(logits: Tensor<2>, chosen: Tensor<1>) -> Tensor<1> {
+    let log_probabilities = log_softmax(logits, 1);
+    let entropy = -(log_probabilities.clone().exp() * log_probabilities).sum_dim(1);
+    let count = chosen.clone().sum().clamp_min(1.0);
+    (entropy.squeeze_dim::<1>(1) * chosen).sum() / count
+}
+
 /// NIS: `E_x[ H(uniform; softmax over all k·p negatives of S⁻(x)) ]`: an in-distribution image
 /// must be equally far from every negative prompt.
 ///

@@ -5,6 +5,17 @@ use crate::clip::Tokenizer;
 /// The template of MCM and of CLIP's own examples.
 pub const PHOTO: &str = "a photo of a {}.";
 
+/// Prompts that say an image does not show a class, of the kind that CLIPN's "no" prompts begin from.
+pub const NO: [&str; 4] = [
+    "a photo without a {}.",
+    "a photo of no {}.",
+    "not a photo of a {}.",
+    "looks like but is not a {}.",
+];
+
+/// The template of NegLabel and CSP, for class names and labels alike.
+pub const NAMED: &str = "the nice {}.";
+
 /// The seven templates that OpenAI's prompt-engineering notebook found to carry most of the
 /// gain of its eighty.
 pub const ENSEMBLE: [&str; 7] = [

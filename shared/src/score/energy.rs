@@ -45,11 +45,7 @@ impl Method for Energy {
         similarities: &Similarities<'_>,
         settings: &MethodSettings,
     ) -> Result<f64, ScoreError> {
-        settings.check()?;
-        let logits = similarities.require(self.name(), Input::Probe)?;
-        let temperature = f64::from(settings.temperature);
-        let energy = temperature * log_sum_exp(logits, 1.0 / temperature);
-        finite(self.name(), energy)
+        energy(self, Input::Probe, similarities, settings)
     }
 
     fn class_probabilities(
@@ -61,15 +57,26 @@ impl Method for Energy {
     }
 }
 
+/// The rule of Energy over one kind of logits.
+pub(super) fn energy(
+    method: &dyn Method,
+    logits: Input,
+    similarities: &Similarities<'_>,
+    settings: &MethodSettings,
+) -> Result<f64, ScoreError> {
+    settings.check()?;
+    let logits = similarities.require(method.name(), logits)?;
+    let temperature = f64::from(settings.temperature);
+    let energy = temperature * log_sum_exp(logits, 1.0 / temperature);
+    finite(method.name(), energy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn energy(probe: &[f32], temperature: f32) -> f64 {
-        let similarities = Similarities {
-            probe,
-            ..Default::default()
-        };
+        let similarities = Similarities::default().with(Input::Probe, probe);
         Energy
             .score(&similarities, &MethodSettings::at_temperature(temperature))
             .unwrap()

@@ -1,6 +1,6 @@
 use super::ScoreError;
 use super::error::check_finite;
-use super::{Similarities, SimilarityRows};
+use super::{Input, Method, Similarities, SimilarityRows};
 use crate::simd::{matrix::Matrix, parallel};
 
 /// How far from 1 the length of a text feature may be: half precision and int8 move it a little.
@@ -21,8 +21,32 @@ pub struct ClassFeatures {
     pub negative: Vec<f32>,
     /// `[classes, d]`, unit length: the hand-written prompts; empty when there are none.
     pub zero_shot: Vec<f32>,
+    /// `[classes, d]`, unit length: prompts that say an image does not show the class; empty when
+    /// there are none.
+    pub no: Vec<f32>,
+    /// `[classes, d]`, unit length: the class names in the prompt of the mined labels; empty when
+    /// there are none.
+    pub named: Vec<f32>,
+    /// `[labels, d]`, unit length: mined nouns and adjectives; empty when there are none.
+    pub mined: Vec<f32>,
+    /// `[labels, d]`, unit length: mined nouns and modified superclass names; empty when there are
+    /// none.
+    pub conjugated: Vec<f32>,
+    /// `[classes, d]`, unit length: LoCoOp's prompts; empty when there are none.
+    pub locoop: Vec<f32>,
     /// The linear probe; none for a class list that it was not trained on.
     pub probe: Option<Probe>,
+    /// Where ReAct clips entries of the image feature, before it is normalised.
+    pub react_clip: Option<f32>,
+}
+
+/// What is known of some images: features that need not be normalised.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImageFeatures<'a> {
+    /// `[images, d]`.
+    pub global: &'a [f32],
+    /// `[images, patches, d]`; empty when there are none.
+    pub patches: &'a [f32],
 }
 
 /// A linear classifier over unit-length image features: `logits = W I + b`.
@@ -38,10 +62,7 @@ pub struct Probe {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SimilarityBuffer {
     rows: usize,
-    positive: Vec<f32>,
-    negative: Vec<f32>,
-    zero_shot: Vec<f32>,
-    probe: Vec<f32>,
+    values: [Vec<f32>; Input::ALL.len()],
     logit_scale: f32,
 }
 
@@ -78,18 +99,19 @@ impl ClassFeatures {
                 expected: format!("{classes} classes × {width} dimensions"),
             })
         };
-        for (what, rows) in [
-            ("the positive features", &self.positive),
-            ("the negative features", &self.negative),
-            ("the zero-shot features", &self.zero_shot),
-        ] {
-            let whole = match what {
-                "the negative features" => rows.len().is_multiple_of(matrix),
+        for (input, rows) in self.prompts() {
+            let whole = match input {
+                Input::Mined | Input::Conjugated => rows.len().is_multiple_of(width),
+                Input::Negative => rows.len().is_multiple_of(matrix),
                 _ => rows.is_empty() || rows.len() == matrix,
             };
-            fits(what, rows.len(), whole)?;
-            check_finite(what, rows)?;
-            check_unit_length(what, rows, width)?;
+            let what = format!("the features behind {input}");
+            fits(&what, rows.len(), whole)?;
+            check_finite(&what, rows)?;
+            check_unit_length(&what, rows, width)?;
+        }
+        if let Some(clip) = self.react_clip {
+            check_finite("ReAct's clip", &[clip])?;
         }
         if let Some(probe) = &self.probe {
             let weights = probe.weight.len();
@@ -122,40 +144,177 @@ impl ClassFeatures {
     /// # Errors
     /// When the features are not whole rows, or one is not finite or zero.
     pub fn similarities_all(&self, image_features: &[f32]) -> Result<SimilarityBuffer, ScoreError> {
+        self.compare(&ImageFeatures {
+            global: image_features,
+            ..Default::default()
+        })
+    }
+
+    /// The similarities of many images of which more may be known than one feature each.
+    ///
+    /// # Errors
+    /// When the features are not whole rows or not of equally many images, or one is not finite or
+    /// zero.
+    pub fn compare(&self, images: &ImageFeatures<'_>) -> Result<SimilarityBuffer, ScoreError> {
         let width = self.embed_dim;
-        if width == 0 || !image_features.len().is_multiple_of(width) {
-            return Err(ScoreError::Length {
-                what: "the image features".to_owned(),
-                found: image_features.len(),
-                expected: format!("a multiple of {width} (the width of the class features)"),
-            });
+        let rows = images.global.len().checked_div(width).unwrap_or(0);
+        for (what, features, fits) in [
+            ("the image features", images.global, rows * width),
+            (
+                "the features of patches",
+                images.patches,
+                images.patches.len() / (rows * width).max(1) * rows * width,
+            ),
+        ] {
+            if features.len() != fits && !(features.is_empty() && width > 0) || width == 0 {
+                return Err(ScoreError::Length {
+                    what: what.to_owned(),
+                    found: features.len(),
+                    expected: format!("{rows} rows of {width} (the width of the class features)"),
+                });
+            }
+            check_finite(what, features)?;
         }
-        check_finite("the image features", image_features)?;
         let mut buffer = SimilarityBuffer {
-            rows: image_features.len() / width,
+            rows,
             logit_scale: self.logit_scale,
             ..Default::default()
         };
-        let mut images = vec![0.0; image_features.len()];
-        let features = image_features.chunks_exact(width).enumerate();
-        for (unit, (row, feature)) in images.chunks_exact_mut(width).zip(features) {
-            normalise_into(unit, feature, row)?;
+        let normalised = |features: &[f32], together: usize| -> Result<Vec<f32>, ScoreError> {
+            let mut units = vec![0.0; features.len()];
+            let rows = features.chunks_exact(width).enumerate();
+            for (unit, (row, feature)) in units.chunks_exact_mut(width).zip(rows) {
+                normalise_into(unit, feature, row / together)?;
+            }
+            Ok(units)
+        };
+        let units = normalised(images.global, 1)?;
+        for (input, prompts) in self.prompts() {
+            *buffer.of(input) = products(&units, prompts, width);
         }
-        buffer.positive = products(&images, &self.positive, width);
-        buffer.negative = products(&images, &self.negative, width);
-        buffer.zero_shot = products(&images, &self.zero_shot, width);
         if let Some(probe) = &self.probe {
-            buffer.probe = products(&images, &probe.weight, width);
-            for row in buffer.probe.chunks_exact_mut(probe.bias.len()) {
-                let pairs = row.iter_mut().zip(&probe.bias);
-                pairs.for_each(|(logit, bias)| *logit += bias);
+            *buffer.of(Input::Probe) = probe.logits(&units, width);
+        }
+        if let (Some(probe), Some(clip)) = (&self.probe, self.react_clip) {
+            let clipped: Vec<f32> = images.global.iter().map(|value| value.min(clip)).collect();
+            *buffer.of(Input::ClippedProbe) = probe.logits(&normalised(&clipped, 1)?, width);
+        }
+        let together = images.patches.len() / (rows * width).max(1);
+        if together > 0 {
+            let units = normalised(images.patches, together)?;
+            for (input, prompts) in [
+                (Input::PatchZeroShot, &self.zero_shot),
+                (Input::PatchLoCoOp, &self.locoop),
+            ] {
+                *buffer.of(input) = products(&units, prompts, width);
             }
         }
         Ok(buffer)
     }
+
+    /// Whether a method has everything that it needs, for images of which only the feature is known
+    /// or also the patches.
+    pub fn offers(&self, method: &dyn Method, patches: bool) -> bool {
+        let there = |input: &Input| match input {
+            Input::Probe => self.probe.is_some(),
+            Input::ClippedProbe => self.probe.is_some() && self.react_clip.is_some(),
+            Input::PatchZeroShot => patches && !self.zero_shot.is_empty(),
+            Input::PatchLoCoOp => patches && !self.locoop.is_empty(),
+            input => {
+                let mut prompts = self.prompts().into_iter();
+                prompts.any(|(kind, rows)| kind == *input && !rows.is_empty())
+            }
+        };
+        method.needs().iter().all(there)
+    }
+
+    /// What of it these kinds of similarities take, and nothing else: comparing costs as much as
+    /// there is to compare with.
+    pub fn only(&self, inputs: &[Input]) -> Self {
+        let keep = |wanted: &[Input], rows: &Vec<f32>| {
+            let needed = inputs.iter().any(|input| wanted.contains(input));
+            if needed { rows.clone() } else { Vec::new() }
+        };
+        let clipped = inputs.contains(&Input::ClippedProbe);
+        let probe = clipped || inputs.contains(&Input::Probe);
+        Self {
+            embed_dim: self.embed_dim,
+            logit_scale: self.logit_scale,
+            positive: keep(&[Input::Positive], &self.positive),
+            negative: keep(&[Input::Negative], &self.negative),
+            zero_shot: keep(&[Input::ZeroShot, Input::PatchZeroShot], &self.zero_shot),
+            no: keep(&[Input::No], &self.no),
+            named: keep(&[Input::Named], &self.named),
+            mined: keep(&[Input::Mined], &self.mined),
+            conjugated: keep(&[Input::Conjugated], &self.conjugated),
+            locoop: keep(&[Input::LoCoOp, Input::PatchLoCoOp], &self.locoop),
+            probe: self.probe.clone().filter(|_| probe),
+            react_clip: self.react_clip.filter(|_| clipped),
+        }
+    }
+
+    /// The prompts of some of the classes, by their positions; without what was made for all of them
+    /// together: mined labels and the probe.
+    pub fn of_classes(&self, places: &[usize]) -> Self {
+        let (width, classes) = (self.embed_dim, self.classes());
+        let rows = |values: &Vec<f32>| -> Vec<f32> {
+            values
+                .chunks_exact((classes * width).max(1))
+                .flat_map(|group| {
+                    places
+                        .iter()
+                        .filter_map(|&place| group.get(place * width..(place + 1) * width))
+                        .flatten()
+                })
+                .copied()
+                .collect()
+        };
+        Self {
+            embed_dim: width,
+            logit_scale: self.logit_scale,
+            positive: rows(&self.positive),
+            negative: rows(&self.negative),
+            zero_shot: rows(&self.zero_shot),
+            no: rows(&self.no),
+            named: rows(&self.named),
+            locoop: rows(&self.locoop),
+            ..Self::default()
+        }
+    }
+
+    /// The text features that whole images are compared with, by the kind of similarity they give.
+    fn prompts(&self) -> [(Input, &Vec<f32>); 8] {
+        [
+            (Input::Positive, &self.positive),
+            (Input::Negative, &self.negative),
+            (Input::ZeroShot, &self.zero_shot),
+            (Input::No, &self.no),
+            (Input::Named, &self.named),
+            (Input::Mined, &self.mined),
+            (Input::Conjugated, &self.conjugated),
+            (Input::LoCoOp, &self.locoop),
+        ]
+    }
+}
+
+impl Probe {
+    /// `[images, classes]`: the logits of unit-length image features `[images, d]`.
+    fn logits(&self, units: &[f32], width: usize) -> Vec<f32> {
+        let mut logits = products(units, &self.weight, width);
+        for row in logits.chunks_exact_mut(self.bias.len().max(1)) {
+            let pairs = row.iter_mut().zip(&self.bias);
+            pairs.for_each(|(logit, bias)| *logit += bias);
+        }
+        logits
+    }
 }
 
 impl SimilarityBuffer {
+    /// The values of one kind, all images together.
+    fn of(&mut self, input: Input) -> &mut Vec<f32> {
+        &mut self.values[input.index()]
+    }
+
     /// The similarities of the only image.
     ///
     /// # Errors
@@ -173,14 +332,11 @@ impl SimilarityBuffer {
 
     /// The similarities of all images.
     pub fn rows(&self) -> SimilarityRows<'_> {
-        SimilarityRows {
-            rows: self.rows,
-            positive: &self.positive,
-            negative: &self.negative,
-            zero_shot: &self.zero_shot,
-            probe: &self.probe,
-            logit_scale: self.logit_scale,
-        }
+        let rows = SimilarityRows::new(self.rows, self.logit_scale);
+        Input::ALL
+            .iter()
+            .zip(&self.values)
+            .fold(rows, |rows, (&input, values)| rows.with(input, values))
     }
 }
 
@@ -266,7 +422,7 @@ fn check_unit_length(what: &str, rows: &[f32], width: usize) -> Result<(), Score
 
 #[cfg(test)]
 mod tests {
-    use super::super::Input;
+    use super::super::{Input, methods};
     use super::*;
     use crate::metric::generator::Generator;
 
@@ -288,6 +444,12 @@ mod tests {
             positive: unit_rows(&mut generator, 3, width),
             negative: unit_rows(&mut generator, 6, width),
             zero_shot: unit_rows(&mut generator, 3, width),
+            no: unit_rows(&mut generator, 3, width),
+            named: unit_rows(&mut generator, 3, width),
+            mined: unit_rows(&mut generator, 5, width),
+            conjugated: unit_rows(&mut generator, 4, width),
+            locoop: unit_rows(&mut generator, 3, width),
+            react_clip: Some(0.25),
             probe: Some(Probe {
                 weight: unit_rows(&mut generator, 3, width),
                 bias: vec![0.5, 0.0, -0.5],
@@ -307,8 +469,8 @@ mod tests {
                 .collect();
             let buffer = features.similarities(&scaled).unwrap();
             let similarities = buffer.one().unwrap();
-            assert!((similarities.positive[class] - 1.0).abs() < 1e-6);
-            assert_eq!(similarities.negative.len(), 6);
+            assert!((similarities.get(Input::Positive)[class] - 1.0).abs() < 1e-6);
+            assert_eq!(similarities.get(Input::Negative).len(), 6);
             assert!(similarities.has(Input::Probe) && similarities.has(Input::ZeroShot));
             assert_eq!(features.classes(), 3);
         }
@@ -322,12 +484,7 @@ mod tests {
         for (index, image) in images.chunks_exact(21).enumerate() {
             let one = features.similarities(image).unwrap();
             let (one, row) = (one.one().unwrap(), all.rows().row(index).unwrap());
-            for input in [
-                Input::Positive,
-                Input::Negative,
-                Input::ZeroShot,
-                Input::Probe,
-            ] {
+            for input in Input::ALL {
                 assert_eq!(one.get(input).len(), row.get(input).len());
                 for (one, of_many) in one.get(input).iter().zip(row.get(input)) {
                     assert!((one - of_many).abs() < 1e-6, "{input}, image {index}");
@@ -338,18 +495,106 @@ mod tests {
     }
 
     #[test]
+    fn patches_are_compared_beside_the_image() {
+        let features = example(8);
+        let mut generator = Generator::new(15);
+        let (global, patches) = (
+            unit_rows(&mut generator, 2, 8),
+            unit_rows(&mut generator, 6, 8),
+        );
+        let images = ImageFeatures {
+            global: &global,
+            patches: &patches,
+        };
+        let all = features.compare(&images).unwrap();
+        let second = all.rows().row(1).unwrap();
+        let third_patch = features.similarities(&patches[40..48]).unwrap();
+        let expected = third_patch.one().unwrap();
+        assert_eq!(
+            second.get(Input::PatchZeroShot)[6..],
+            *expected.get(Input::ZeroShot)
+        );
+        assert_eq!(second.get(Input::PatchLoCoOp).len(), 9);
+        let ragged = ImageFeatures {
+            patches: &patches[..40],
+            ..images
+        };
+        assert!(features.compare(&ragged).is_err());
+    }
+
+    #[test]
+    fn a_clip_above_every_entry_changes_nothing() {
+        let image = unit_rows(&mut Generator::new(16), 1, 8);
+        let clipped = |clip| {
+            let features = ClassFeatures {
+                react_clip: Some(clip),
+                ..example(8)
+            };
+            let buffer = features.similarities(&image).unwrap();
+            let one = buffer.one().unwrap();
+            (
+                one.get(Input::ClippedProbe).to_vec(),
+                one.get(Input::Probe).to_vec(),
+            )
+        };
+        let (with, without) = clipped(1.0);
+        for (with, without) in with.iter().zip(&without) {
+            assert!((with - without).abs() < 1e-6);
+        }
+        assert_ne!(clipped(0.1).0, without);
+    }
+
+    #[test]
+    fn a_method_keeps_what_it_needs_and_is_offered_where_it_has_it() {
+        let features = example(8);
+        let image = unit_rows(&mut Generator::new(17), 1, 8);
+        let whole = features.similarities(&image).unwrap();
+        for &method in methods() {
+            let offered = features.offers(method, false);
+            assert_eq!(offered, !["gl-mcm", "locoop-gl"].contains(&method.id()));
+            if !offered {
+                continue;
+            }
+            let settings = method.default_settings(20.0);
+            let part = features.only(method.needs());
+            assert!(part.offers(method, false));
+            let of_part = part.similarities(&image).unwrap();
+            assert_eq!(
+                method.explain(&of_part.one().unwrap(), &settings),
+                method.explain(&whole.one().unwrap(), &settings)
+            );
+        }
+        assert!(features.offers(&super::super::GlMcm, true));
+        assert!(!ClassFeatures::default().offers(&super::super::Mcm, true));
+    }
+
+    #[test]
+    fn some_classes_keep_their_own_prompts() {
+        let features = example(8);
+        let some = features.of_classes(&[2, 0]);
+        assert_eq!((some.classes(), some.probe.is_none()), (2, true));
+        assert_eq!(some.positive[..8], features.positive[16..]);
+        // Two contexts, each of the chosen classes in the chosen order.
+        assert_eq!(some.negative[16..24], features.negative[40..48]);
+        assert!(some.mined.is_empty());
+        some.check().unwrap();
+    }
+
+    #[test]
     fn refuses_what_does_not_fit() {
         let features = example(8);
         assert!(features.similarities(&[1.0; 7]).is_err());
         assert!(features.similarities_all(&[1.0; 9]).is_err());
         assert!(features.similarities(&[0.0; 8]).is_err());
         assert!(features.similarities(&[f32::NAN; 8]).is_err());
-        let broken: [fn(&mut ClassFeatures); 7] = [
+        let broken: [fn(&mut ClassFeatures); 9] = [
             |features| features.positive[3] = f32::INFINITY,
             |features| features.positive.iter_mut().for_each(|v| *v *= 2.0),
             |features| features.negative.truncate(8),
             |features| features.zero_shot.truncate(23),
             |features| features.probe = Some(Probe::default()),
+            |features| features.mined.truncate(9),
+            |features| features.react_clip = Some(f32::NAN),
             |features| features.embed_dim = 0,
             |features| *features = ClassFeatures::default(),
         ];

@@ -68,10 +68,7 @@ mod tests {
 
     #[test]
     fn is_the_largest_logit() {
-        let similarities = Similarities {
-            probe: &[2.0, -1.0, 3.5],
-            ..Default::default()
-        };
+        let similarities = Similarities::default().with(Input::Probe, &[2.0, -1.0, 3.5]);
         let settings = MaxLogit.default_settings(100.0);
         assert_eq!(MaxLogit.score(&similarities, &settings), Ok(3.5));
         assert_eq!(

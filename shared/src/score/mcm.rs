@@ -96,12 +96,9 @@ mod tests {
 
     #[test]
     fn is_the_largest_softmax_of_the_cosines() {
-        let similarities = Similarities {
-            zero_shot: &[0.3, 0.1, 0.2],
-            positive: &[0.1, 0.1, 0.3],
-            logit_scale: 50.0,
-            ..Default::default()
-        };
+        let similarities = Similarities::new(50.0)
+            .with(Input::ZeroShot, &[0.3, 0.1, 0.2])
+            .with(Input::Positive, &[0.1, 0.1, 0.3]);
         let settings = Mcm.default_settings(50.0);
         let shown = Mcm
             .scale()
@@ -117,11 +114,7 @@ mod tests {
 
     #[test]
     fn one_class_has_nothing_to_compare_with() {
-        let similarities = Similarities {
-            zero_shot: &[0.3],
-            logit_scale: 50.0,
-            ..Default::default()
-        };
+        let similarities = Similarities::new(50.0).with(Input::ZeroShot, &[0.3]);
         let error = Mcm.score(&similarities, &Mcm.default_settings(50.0));
         assert_eq!(error, Err(ScoreError::OneClass { method: "MCM" }));
     }
@@ -130,10 +123,8 @@ mod tests {
     fn high_temperatures_keep_the_order() {
         let settings = MethodSettings::at_temperature(1000.0);
         let score = |low: f32| {
-            let similarities = Similarities {
-                zero_shot: &[0.3, low],
-                ..Default::default()
-            };
+            let cosines = [0.3, low];
+            let similarities = Similarities::default().with(Input::ZeroShot, &cosines);
             Mcm.score(&similarities, &settings).unwrap()
         };
         assert!(score(0.1) > score(0.100_01));

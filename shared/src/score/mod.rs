@@ -10,30 +10,46 @@
 //! rise strictly with `p`, so that every ranking, threshold and metric is that of the paper's score,
 //! and neither end saturates. [`ScoreScale::display`] turns a score into what people read.
 
+mod clipn;
 mod coop;
+mod csp;
 mod energy;
 mod error;
 mod explanation;
 mod features;
+mod gl_mcm;
+mod locoop;
 mod max_logit;
 mod mcm;
+mod mining;
 mod msp;
+mod neglabel;
 mod negprompt;
+mod negprompt_mined;
+mod react;
 mod rows;
 mod scale;
 mod similarities;
 mod softmax;
 mod verdict;
 
+pub use clipn::{ClipnAgreeing, ClipnCompeting};
 pub use coop::CoOp;
+pub use csp::Csp;
 pub use energy::Energy;
 pub use error::ScoreError;
 pub use explanation::{ClassProbability, Explanation, FiredNegative};
-pub use features::{ClassFeatures, Probe, SimilarityBuffer};
+pub use features::{ClassFeatures, ImageFeatures, Probe, SimilarityBuffer};
+pub use gl_mcm::GlMcm;
+pub use locoop::{LoCoOp, LoCoOpGl};
 pub use max_logit::MaxLogit;
 pub use mcm::Mcm;
+pub use mining::far_labels;
 pub use msp::Msp;
+pub use neglabel::NegLabel;
 pub use negprompt::NegPrompt;
+pub use negprompt_mined::NegPromptMined;
+pub use react::ReAct;
 pub use rows::{Prediction, SimilarityRows, predict_all, score_all};
 pub use scale::ScoreScale;
 pub use similarities::{Input, Similarities};
@@ -43,7 +59,23 @@ use serde::{Deserialize, Serialize};
 
 /// All methods, in the order of the table.
 pub fn methods() -> &'static [&'static dyn Method] {
-    &[&NegPrompt, &CoOp, &Mcm, &MaxLogit, &Energy, &Msp]
+    &[
+        &NegPrompt,
+        &NegPromptMined,
+        &CoOp,
+        &LoCoOp,
+        &LoCoOpGl,
+        &Mcm,
+        &GlMcm,
+        &ClipnCompeting,
+        &ClipnAgreeing,
+        &NegLabel,
+        &Csp,
+        &MaxLogit,
+        &Energy,
+        &ReAct,
+        &Msp,
+    ]
 }
 
 /// The method with this [`Method::id`].
@@ -65,7 +97,7 @@ pub trait Method: Sync {
     /// The paper it comes from.
     fn source(&self) -> &'static str;
 
-    /// What must be in the [`Similarities`].
+    /// What must be in the [`Similarities`]; where something is missing the method is not offered.
     fn needs(&self) -> &'static [Input];
 
     /// What the score's numbers mean to people.
@@ -128,12 +160,24 @@ pub trait Method: Sync {
 /// What can be chosen about a method; kept in the bundle, so that page and trainer agree.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct MethodSettings {
-    /// What cosines (NegPrompt, CoOp, MCM) or logits (MSP, Energy) are divided by; above 0.
+    /// What cosines (NegPrompt, MCM and others) or logits (MSP, Energy) are divided by; above 0.
     pub temperature: f32,
     /// NegPrompt: the factor on the negatives' mass in the denominator; 1 is the paper, 0 leaves
     /// the negatives out.
     #[serde(default = "one")]
     pub negative_weight: f32,
+    /// NegPrompt with mined labels: what the labels' opinion counts; none leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mined: Option<MinedSettings>,
+}
+
+/// What mined labels count beside the prompts.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct MinedSettings {
+    /// The factor on their term, `λ`; 0 or above.
+    pub weight: f32,
+    /// What their cosines are divided by, `T_m`; above 0.
+    pub temperature: f32,
 }
 
 impl MethodSettings {
@@ -142,26 +186,39 @@ impl MethodSettings {
         Self {
             temperature,
             negative_weight: one(),
+            mined: None,
         }
     }
 
     /// # Errors
-    /// When the temperature is not above 0, the weight is negative, or either is not finite.
+    /// When a temperature is not above 0, a weight is negative, or one of them is not finite.
     pub fn check(&self) -> Result<(), ScoreError> {
         // A subnormal temperature would turn cosines into infinities.
-        if !(self.temperature.is_normal() && self.temperature > 0.0) {
-            return Err(ScoreError::Setting {
-                setting: "temperature",
-                value: self.temperature,
-                range: "a finite number above 0",
-            });
-        }
-        if !(self.negative_weight.is_finite() && self.negative_weight >= 0.0) {
-            return Err(ScoreError::Setting {
-                setting: "negative_weight",
-                value: self.negative_weight,
-                range: "a finite number, 0 or above",
-            });
+        let temperature = |setting, value: f32| {
+            let fine = value.is_normal() && value > 0.0;
+            let range = "a finite number above 0";
+            let error = ScoreError::Setting {
+                setting,
+                value,
+                range,
+            };
+            if fine { Ok(()) } else { Err(error) }
+        };
+        let weight = |setting, value: f32| {
+            let fine = value.is_finite() && value >= 0.0;
+            let range = "a finite number, 0 or above";
+            let error = ScoreError::Setting {
+                setting,
+                value,
+                range,
+            };
+            if fine { Ok(()) } else { Err(error) }
+        };
+        temperature("temperature", self.temperature)?;
+        weight("negative_weight", self.negative_weight)?;
+        if let Some(mined) = self.mined {
+            temperature("mined.temperature", mined.temperature)?;
+            weight("mined.weight", mined.weight)?;
         }
         Ok(())
     }
@@ -194,8 +251,8 @@ mod tests {
             assert!(MethodSettings::at_temperature(temperature).check().is_err());
         }
         let negative = MethodSettings {
-            temperature: 1.0,
             negative_weight: -0.1,
+            ..MethodSettings::at_temperature(1.0)
         };
         assert!(negative.check().is_err());
     }
@@ -204,40 +261,33 @@ mod tests {
     fn every_method_refuses_missing_and_broken_inputs() {
         for method in methods() {
             let settings = method.default_settings(100.0);
-            let nothing = Similarities {
-                logit_scale: 100.0,
-                ..Default::default()
-            };
+            let nothing = Similarities::new(100.0);
             assert!(matches!(
                 method.score(&nothing, &settings),
                 Err(ScoreError::Missing { .. })
             ));
             assert!(method.class_probabilities(&nothing, &settings).is_err());
-            let broken = [0.1, f32::NAN];
-            let all_broken = Similarities {
-                positive: &broken,
-                negative: &broken,
-                zero_shot: &broken,
-                probe: &broken,
-                logit_scale: 100.0,
+            let all = |values: &'static [f32]| {
+                Input::ALL
+                    .iter()
+                    .fold(nothing, |all, &input| all.with(input, values))
             };
             assert!(matches!(
-                method.explain(&all_broken, &settings),
+                method.explain(&all(&[0.1, f32::NAN]), &settings),
                 Err(ScoreError::NotFinite { index: 1, .. })
             ));
-            let fine = Similarities {
-                positive: &[0.1, 0.2],
-                negative: &[0.1, 0.2],
-                zero_shot: &[0.1, 0.2],
-                probe: &[0.1, 0.2],
-                logit_scale: 100.0,
-            };
+            let fine = all(&[0.1, 0.2]);
             assert!(method.score(&fine, &settings).unwrap().is_finite());
             assert!(
                 method
                     .score(&fine, &MethodSettings::at_temperature(0.0))
                     .is_err()
             );
+            // Each kind that a method says it needs is one that it cannot do without.
+            for &input in method.needs() {
+                let without = fine.with(input, &[]);
+                assert!(method.explain(&without, &settings).is_err());
+            }
         }
     }
 }

@@ -77,10 +77,7 @@ mod tests {
 
     #[test]
     fn is_the_largest_probability_of_the_probe() {
-        let similarities = Similarities {
-            probe: &[2.0, -1.0, 0.5],
-            ..Default::default()
-        };
+        let similarities = Similarities::default().with(Input::Probe, &[2.0, -1.0, 0.5]);
         let settings = Msp.default_settings(100.0);
         let shown = Msp
             .scale()

@@ -53,18 +53,7 @@ impl Method for NegPrompt {
         similarities: &Similarities<'_>,
         settings: &MethodSettings,
     ) -> Result<f64, ScoreError> {
-        settings.check()?;
-        let (positive, negative) = similarities.require_both(self.name())?;
-        let factor = 1.0 / f64::from(settings.temperature);
-        let best = argmax(positive);
-        let others = log_sum_exp_but(positive, factor, best);
-        let rest = log_add_exp(others, negative_mass(negative, factor, settings));
-        if rest == f64::NEG_INFINITY {
-            return Err(ScoreError::OneClass {
-                method: self.name(),
-            });
-        }
-        finite(self.name(), f64::from(positive[best]) * factor - rest)
+        log_odds(self.name(), similarities, settings)
     }
 
     /// The probabilities of the equation at the paper's temperature, `1 / logit_scale`: they sum to
@@ -77,7 +66,7 @@ impl Method for NegPrompt {
         settings: &MethodSettings,
     ) -> Result<Vec<f64>, ScoreError> {
         settings.check()?;
-        let (positive, negative) = similarities.require_both(self.name())?;
+        let (positive, negative) = prompts(self.name(), similarities)?;
         let factor = similarities.require_scale()?;
         let classes = log_sum_exp(positive, factor);
         let total = log_add_exp(classes, negative_mass(negative, factor, settings));
@@ -92,7 +81,7 @@ impl Method for NegPrompt {
         settings: &MethodSettings,
     ) -> Result<Vec<FiredNegative>, ScoreError> {
         settings.check()?;
-        let (positive, negative) = similarities.require_both(self.name())?;
+        let (positive, negative) = prompts(self.name(), similarities)?;
         let shares = super::softmax::softmax(negative, similarities.require_scale()?);
         Ok(largest(&shares, FIRED)
             .into_iter()
@@ -104,6 +93,32 @@ impl Method for NegPrompt {
             })
             .collect())
     }
+}
+
+/// The cosines with the positive and with the negative prompts.
+fn prompts<'a>(
+    method: &'static str,
+    similarities: &Similarities<'a>,
+) -> Result<(&'a [f32], &'a [f32]), ScoreError> {
+    similarities.require_groups(method, Input::Positive, Input::Negative)
+}
+
+/// The log-odds of the largest probability of the equation, at the temperature of the settings.
+pub(super) fn log_odds(
+    method: &'static str,
+    similarities: &Similarities<'_>,
+    settings: &MethodSettings,
+) -> Result<f64, ScoreError> {
+    settings.check()?;
+    let (positive, negative) = prompts(method, similarities)?;
+    let factor = 1.0 / f64::from(settings.temperature);
+    let best = argmax(positive);
+    let others = log_sum_exp_but(positive, factor, best);
+    let rest = log_add_exp(others, negative_mass(negative, factor, settings));
+    if rest == f64::NEG_INFINITY {
+        return Err(ScoreError::OneClass { method });
+    }
+    finite(method, f64::from(positive[best]) * factor - rest)
 }
 
 /// `ln(w · Σ exp(factor · cosine⁻))`, `−∞` when the weight is 0.
@@ -121,11 +136,11 @@ mod tests {
 
     fn naive(similarities: &Similarities<'_>, settings: &MethodSettings) -> Vec<f64> {
         let exp = |value: &f32| (f64::from(*value) / f64::from(settings.temperature)).exp();
-        let positive: f64 = similarities.positive.iter().map(exp).sum();
-        let negative: f64 = similarities.negative.iter().map(exp).sum();
+        let positive: f64 = similarities.get(Input::Positive).iter().map(exp).sum();
+        let negative: f64 = similarities.get(Input::Negative).iter().map(exp).sum();
         let total = positive + f64::from(settings.negative_weight) * negative;
         similarities
-            .positive
+            .get(Input::Positive)
             .iter()
             .map(|v| exp(v) / total)
             .collect()
@@ -146,13 +161,11 @@ mod tests {
             let settings = MethodSettings {
                 temperature: [1.0, 0.0625, 0.25][round % 3],
                 negative_weight: [1.0, 0.3, 2.5, 0.0][round % 4],
+                mined: None,
             };
-            let similarities = Similarities {
-                positive: &positive,
-                negative: &negative,
-                logit_scale: 1.0 / settings.temperature,
-                ..Default::default()
-            };
+            let similarities = Similarities::new(1.0 / settings.temperature)
+                .with(Input::Positive, &positive)
+                .with(Input::Negative, &negative);
             if classes == 1 && settings.negative_weight == 0.0 {
                 assert!(NegPrompt.score(&similarities, &settings).is_err());
                 continue;
@@ -174,11 +187,9 @@ mod tests {
     fn clear_cases_do_not_tie() {
         let settings = NegPrompt.default_settings(100.0);
         let score = |positive: &[f32], negative: &[f32]| {
-            let similarities = Similarities {
-                positive,
-                negative,
-                ..Default::default()
-            };
+            let similarities = Similarities::default()
+                .with(Input::Positive, positive)
+                .with(Input::Negative, negative);
             NegPrompt.score(&similarities, &settings).unwrap()
         };
         let clear = score(&[0.8, 0.1], &[0.1, 0.0]);
@@ -191,15 +202,13 @@ mod tests {
 
     #[test]
     fn weight_zero_leaves_the_negatives_out() {
-        let similarities = Similarities {
-            positive: &[0.3, 0.1, 0.2],
-            negative: &[0.9, 0.9, 0.9],
-            logit_scale: 10.0,
-            ..Default::default()
-        };
+        let similarities = Similarities::new(10.0)
+            .with(Input::Positive, &[0.3, 0.1, 0.2])
+            .with(Input::Negative, &[0.9, 0.9, 0.9]);
         let settings = MethodSettings {
             temperature: 0.1,
             negative_weight: 0.0,
+            mined: None,
         };
         let probabilities = NegPrompt
             .class_probabilities(&similarities, &settings)
@@ -209,12 +218,9 @@ mod tests {
 
     #[test]
     fn names_the_negatives_that_fired() {
-        let similarities = Similarities {
-            positive: &[0.3, 0.1],
-            negative: &[0.0, 0.1, 0.5, 0.2],
-            logit_scale: 20.0,
-            ..Default::default()
-        };
+        let similarities = Similarities::new(20.0)
+            .with(Input::Positive, &[0.3, 0.1])
+            .with(Input::Negative, &[0.0, 0.1, 0.5, 0.2]);
         let explanation = NegPrompt
             .explain(&similarities, &NegPrompt.default_settings(20.0))
             .unwrap();
@@ -230,11 +236,9 @@ mod tests {
 
     #[test]
     fn refuses_a_ragged_list_of_negatives() {
-        let similarities = Similarities {
-            positive: &[0.3, 0.1],
-            negative: &[0.0, 0.1, 0.5],
-            ..Default::default()
-        };
+        let similarities = Similarities::default()
+            .with(Input::Positive, &[0.3, 0.1])
+            .with(Input::Negative, &[0.0, 0.1, 0.5]);
         assert!(matches!(
             NegPrompt.score(&similarities, &NegPrompt.default_settings(20.0)),
             Err(ScoreError::Length { found: 3, .. })

@@ -1,5 +1,5 @@
 use super::softmax::argmax;
-use super::{Method, MethodSettings, ScoreError, Similarities};
+use super::{Input, Method, MethodSettings, ScoreError, Similarities};
 use crate::simd::parallel;
 
 /// Images that a thread scores at once.
@@ -10,14 +10,7 @@ const TOGETHER: usize = 64;
 pub struct SimilarityRows<'a> {
     /// The number of images.
     pub rows: usize,
-    /// `[rows, classes]`.
-    pub positive: &'a [f32],
-    /// `[rows, negatives · classes]`, each row context-major.
-    pub negative: &'a [f32],
-    /// `[rows, classes]`.
-    pub zero_shot: &'a [f32],
-    /// `[rows, classes]`.
-    pub probe: &'a [f32],
+    values: [&'a [f32]; Input::ALL.len()],
     /// CLIP's scale of the cosines, already exponentiated.
     pub logit_scale: f32,
 }
@@ -32,29 +25,40 @@ pub struct Prediction {
 }
 
 impl<'a> SimilarityRows<'a> {
+    /// Nothing yet, of this many images.
+    pub fn new(rows: usize, logit_scale: f32) -> Self {
+        Self {
+            rows,
+            logit_scale,
+            ..Self::default()
+        }
+    }
+
+    /// With the values of one kind: `[rows, …]`, what an [`Input`] holds in every row.
+    pub fn with(mut self, input: Input, values: &'a [f32]) -> Self {
+        self.values[input.index()] = values;
+        self
+    }
+
     /// The similarities of one image.
     ///
     /// # Errors
     /// When there is no such row, or a matrix is not a whole number of rows.
     pub fn row(&self, index: usize) -> Result<Similarities<'a>, ScoreError> {
-        let row = |what: &str, values: &'a [f32]| {
+        let mut row = Similarities::new(self.logit_scale);
+        for input in Input::ALL {
+            let values = self.values[input.index()];
             if index >= self.rows || !values.len().is_multiple_of(self.rows) {
                 return Err(ScoreError::Length {
-                    what: format!("{what}, row {index}"),
+                    what: format!("{input}, row {index}"),
                     found: values.len(),
                     expected: format!("{} rows of equal length", self.rows),
                 });
             }
             let width = values.len() / self.rows;
-            Ok(&values[index * width..(index + 1) * width])
-        };
-        Ok(Similarities {
-            positive: row("positive similarities", self.positive)?,
-            negative: row("negative similarities", self.negative)?,
-            zero_shot: row("zero-shot similarities", self.zero_shot)?,
-            probe: row("probe logits", self.probe)?,
-            logit_scale: self.logit_scale,
-        })
+            row = row.with(input, &values[index * width..(index + 1) * width]);
+        }
+        Ok(row)
     }
 }
 
@@ -103,18 +107,16 @@ mod tests {
     use super::super::{CoOp, NegPrompt, methods};
     use super::*;
 
-    const POSITIVE: [f32; 6] = [0.3, 0.1, 0.2, 0.0, 0.1, 0.4];
+    const VALUES: [f32; 6] = [0.3, 0.1, 0.2, 0.0, 0.1, 0.4];
     const NEGATIVE: [f32; 6] = [0.1, 0.1, 0.1, 0.2, 0.3, 0.2];
 
     fn rows() -> SimilarityRows<'static> {
-        SimilarityRows {
-            rows: 2,
-            positive: &POSITIVE,
-            negative: &NEGATIVE,
-            zero_shot: &POSITIVE,
-            probe: &POSITIVE,
-            logit_scale: 20.0,
-        }
+        Input::ALL
+            .iter()
+            .fold(SimilarityRows::new(2, 20.0), |rows, &input| {
+                rows.with(input, &VALUES)
+            })
+            .with(Input::Negative, &NEGATIVE)
     }
 
     #[test]
@@ -136,10 +138,7 @@ mod tests {
 
     #[test]
     fn refuses_ragged_rows() {
-        let ragged = SimilarityRows {
-            positive: &POSITIVE[..5],
-            ..rows()
-        };
+        let ragged = rows().with(Input::Positive, &VALUES[..5]);
         let settings = CoOp.default_settings(20.0);
         assert!(score_all(&CoOp, &ragged, &settings).is_err());
         assert!(rows().row(2).is_err());

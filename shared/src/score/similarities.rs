@@ -3,35 +3,70 @@ use std::fmt;
 use super::ScoreError;
 use super::error::check_finite;
 
-/// What one image has in common with the classes. An empty slice means "not available".
+/// One kind of [`Similarities`].
 ///
-/// Write `..Default::default()` when building one: later methods add fields.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Similarities<'a> {
+/// A new kind is one more variant here, its words in [`fmt::Display`], and the line that computes
+/// it in `features.rs`; no method needs to know of it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Input {
     /// `[classes]`: cosines with the learned positive prompts (stage 1).
-    pub positive: &'a [f32],
+    Positive,
     /// `[negatives · classes]`: cosines with the negative prompts, context-major: prompt `i` of
     /// class `j` is at `i · classes + j`.
-    pub negative: &'a [f32],
+    Negative,
     /// `[classes]`: cosines with the hand-written prompts.
-    pub zero_shot: &'a [f32],
+    ZeroShot,
+    /// `[classes]`: cosines with prompts that say the image does not show the class.
+    No,
+    /// `[classes]`: cosines with the class names in the prompt of the mined labels.
+    Named,
+    /// `[labels]`: cosines with negative labels mined from nouns and adjectives.
+    Mined,
+    /// `[labels]`: cosines with negative labels mined from nouns and modified superclass names.
+    Conjugated,
+    /// `[classes]`: cosines with the positive prompts that LoCoOp learned.
+    LoCoOp,
+    /// `[patches · classes]`, patch-major: cosines of every patch with the hand-written prompts.
+    PatchZeroShot,
+    /// `[patches · classes]`, patch-major: cosines of every patch with LoCoOp's prompts.
+    PatchLoCoOp,
     /// `[classes]`: logits (not cosines) of the linear probe.
-    pub probe: &'a [f32],
-    /// CLIP's scale of the cosines, already exponentiated (about 100).
-    pub logit_scale: f32,
+    Probe,
+    /// `[classes]`: logits of the linear probe for the image feature with large entries clipped.
+    ClippedProbe,
 }
 
-/// One kind of [`Similarities`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Input {
-    /// [`Similarities::positive`].
-    Positive,
-    /// [`Similarities::negative`].
-    Negative,
-    /// [`Similarities::zero_shot`].
-    ZeroShot,
-    /// [`Similarities::probe`].
-    Probe,
+impl Input {
+    /// All kinds.
+    pub const ALL: [Self; 12] = [
+        Self::Positive,
+        Self::Negative,
+        Self::ZeroShot,
+        Self::No,
+        Self::Named,
+        Self::Mined,
+        Self::Conjugated,
+        Self::LoCoOp,
+        Self::PatchZeroShot,
+        Self::PatchLoCoOp,
+        Self::Probe,
+        Self::ClippedProbe,
+    ];
+
+    /// Whether the values come in groups of one a class, so that a class can be left out of them.
+    pub fn is_by_class(self) -> bool {
+        !matches!(self, Self::Mined | Self::Conjugated)
+    }
+
+    /// Whether it takes features of the image's patches.
+    pub fn takes_patches(self) -> bool {
+        matches!(self, Self::PatchZeroShot | Self::PatchLoCoOp)
+    }
+
+    /// The place of the kind in a table of all kinds.
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
 }
 
 impl fmt::Display for Input {
@@ -40,20 +75,45 @@ impl fmt::Display for Input {
             Self::Positive => "similarities with learned positive prompts",
             Self::Negative => "similarities with negative prompts",
             Self::ZeroShot => "similarities with hand-written prompts",
+            Self::No => "similarities with \"no\" prompts",
+            Self::Named => "similarities with class names in the prompt of the mined labels",
+            Self::Mined => "similarities with mined negative labels",
+            Self::Conjugated => "similarities with modified superclass names",
+            Self::LoCoOp => "similarities with LoCoOp's prompts",
+            Self::PatchZeroShot => "similarities of patches with hand-written prompts",
+            Self::PatchLoCoOp => "similarities of patches with LoCoOp's prompts",
             Self::Probe => "logits of a linear probe",
+            Self::ClippedProbe => "logits of a linear probe for clipped features",
         })
     }
 }
 
+/// What one image has in common with the classes. An empty slice means "not available".
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Similarities<'a> {
+    values: [&'a [f32]; Input::ALL.len()],
+    /// CLIP's scale of the cosines, already exponentiated (about 100).
+    pub logit_scale: f32,
+}
+
 impl<'a> Similarities<'a> {
+    /// Nothing yet, at this scale of the cosines.
+    pub fn new(logit_scale: f32) -> Self {
+        Self {
+            logit_scale,
+            ..Self::default()
+        }
+    }
+
+    /// With the values of one kind.
+    pub fn with(mut self, input: Input, values: &'a [f32]) -> Self {
+        self.values[input.index()] = values;
+        self
+    }
+
     /// The values of one kind, empty when not available.
     pub fn get(&self, input: Input) -> &'a [f32] {
-        match input {
-            Input::Positive => self.positive,
-            Input::Negative => self.negative,
-            Input::ZeroShot => self.zero_shot,
-            Input::Probe => self.probe,
-        }
+        self.values[input.index()]
     }
 
     /// Whether one kind is available.
@@ -75,22 +135,24 @@ impl<'a> Similarities<'a> {
         Ok(values)
     }
 
-    /// The positive and the negative cosines, there, finite, and a whole number of negatives a
-    /// class.
-    pub(super) fn require_both(
+    /// The values of a kind by class, and of another that holds a whole number of groups of one a
+    /// class; both there and finite.
+    pub(super) fn require_groups(
         &self,
         method: &'static str,
+        by_class: Input,
+        groups: Input,
     ) -> Result<(&'a [f32], &'a [f32]), ScoreError> {
-        let positive = self.require(method, Input::Positive)?;
-        let negative = self.require(method, Input::Negative)?;
-        if !negative.len().is_multiple_of(positive.len()) {
+        let classes = self.require(method, by_class)?;
+        let values = self.require(method, groups)?;
+        if !values.len().is_multiple_of(classes.len()) {
             return Err(ScoreError::Length {
-                what: Input::Negative.to_string(),
-                found: negative.len(),
-                expected: format!("a multiple of the {} classes", positive.len()),
+                what: groups.to_string(),
+                found: values.len(),
+                expected: format!("a multiple of the {} classes", classes.len()),
             });
         }
-        Ok((positive, negative))
+        Ok((classes, values))
     }
 
     /// The logit scale, a number above 0.

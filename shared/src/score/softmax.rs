@@ -76,6 +76,15 @@ fn exp(x: f64) -> f64 {
     if x < -700.0 { 0.0 } else { value }
 }
 
+/// `ln Σ exp(term)` of terms that are computed; `−∞` for none.
+pub(super) fn log_sum_exp_of(terms: impl Iterator<Item = f64> + Clone) -> f64 {
+    let highest = terms.clone().fold(f64::NEG_INFINITY, f64::max);
+    if highest == f64::NEG_INFINITY {
+        return highest;
+    }
+    highest + terms.map(|term| (term - highest).exp()).sum::<f64>().ln()
+}
+
 /// `ln(exp(a) + exp(b))`.
 pub(super) fn log_add_exp(a: f64, b: f64) -> f64 {
     let highest = a.max(b);
@@ -83,6 +92,17 @@ pub(super) fn log_add_exp(a: f64, b: f64) -> f64 {
         return highest;
     }
     highest + ((a - highest).exp() + (b - highest).exp()).ln()
+}
+
+/// `ln(1 / (1 + exp(−value)))`.
+pub(super) fn log_sigmoid(value: f64) -> f64 {
+    value.min(0.0) - (-value.abs()).exp().ln_1p()
+}
+
+/// The log-odds of the mean of probabilities that are given by their log-odds.
+pub(super) fn mean_log_odds(odds: impl Iterator<Item = f64> + Clone) -> f64 {
+    log_sum_exp_of(odds.clone().map(log_sigmoid))
+        - log_sum_exp_of(odds.map(|odds| log_sigmoid(-odds)))
 }
 
 /// The position of the largest value, the first of equals; 0 for no values.
@@ -169,6 +189,18 @@ mod tests {
         assert!((log_sum_exp(&values, 1.0) - (-1000.0 + 2f64.ln())).abs() < 1e-12);
         assert_eq!(log_sum_exp(&[], 1.0), f64::NEG_INFINITY);
         assert_eq!(log_add_exp(f64::NEG_INFINITY, 3.0), 3.0);
+    }
+
+    #[test]
+    fn the_mean_of_probabilities_neither_saturates_nor_drifts() {
+        let p = |odds: f64| 1.0 / (1.0 + (-odds).exp());
+        for odds in [[0.3, -2.0, 1.0], [4.0, 4.0, 4.0]] {
+            let mean = odds.iter().copied().map(p).sum::<f64>() / 3.0;
+            assert!((p(mean_log_odds(odds.into_iter())) - mean).abs() < 1e-12);
+        }
+        let sure = mean_log_odds([100.0, 101.0].into_iter());
+        assert!(sure > 100.0 && sure < 101.0);
+        assert!((log_sigmoid(-800.0) + 800.0).abs() < 1e-9);
     }
 
     #[test]

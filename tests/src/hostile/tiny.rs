@@ -173,6 +173,7 @@ pub fn bundle() -> Vec<(String, Vec<u8>)> {
             weight: random_tensor(&mut random, &[CLASSES.len(), WIDTH], 0.0).values,
             bias: vec![0.0; CLASSES.len()],
         }),
+        ..Default::default()
     };
     let images = unit_rows(&mut random, 40);
     let similarities = classes.similarities_all(&images).expect("unit rows");

@@ -76,7 +76,7 @@ pub fn run(arguments: EvalArguments) -> Result<()> {
     }
     name_labels(&mut id, &detector.manifest.classes)?;
     let started = Instant::now();
-    let methods: Vec<_> = detector.manifest.usable_methods().collect();
+    let methods = detector.methods();
     ensure!(
         !methods.is_empty(),
         "the bundle {} has no method that this program knows: export it again",
@@ -316,6 +316,7 @@ fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice)
         command.push_str(&format!(" --ood {name}={}", quoted(path)));
     }
     Report {
+        mistakes: None,
         title: format!("Negative prompts on {}", last_name(&arguments.id)),
         model: ModelReport {
             name: manifest.model.name.clone(),

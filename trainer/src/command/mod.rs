@@ -1,5 +1,6 @@
 //! The command line. Doc comments here and in the commands' own files are the `--help` texts.
 
+pub mod bench;
 pub mod encode;
 pub mod eval;
 pub mod export;
@@ -32,6 +33,8 @@ pub struct CommandLine {
 enum Command {
     /// Learn negative prompts, measure them, write a report and a bundle (the default)
     Train(train::TrainArguments),
+    /// Measure every method on the same images over several seeds
+    Bench(bench::BenchArguments),
     /// Compare ways of learning by in-distribution images alone, with classes left out
     Tune(tune::TuneArguments),
     /// Turn images into a file of features, for `train` or for Python
@@ -56,6 +59,7 @@ impl CommandLine {
         match self.command {
             None => train::run(self.train),
             Some(Command::Train(arguments)) => train::run(arguments),
+            Some(Command::Bench(arguments)) => bench::run(arguments),
             Some(Command::Tune(arguments)) => tune::run(arguments),
             Some(Command::Encode(arguments)) => encode::run(arguments),
             Some(Command::Import(arguments)) => import::run(arguments),

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use shared::bundle::Precision;
+use shared::bundle::{Map, Precision};
+use shared::score::Input;
 
 use super::limits::ImageLimits;
 use crate::device::{ChosenDevice, DeviceChoice};
@@ -15,12 +16,13 @@ use crate::model::ModelDirectory;
 use crate::output::{self, FolderWriter, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{
-    Curve, LossFigure, ModelReport, Report, print_table, similarity_figures, write_html,
+    LossFigure, MapFigure, ModelReport, Report, print_table, similarity_figures, write_html,
 };
 use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
-use crate::training::evaluate::{Evaluation, SetSimilarities, evaluate};
+use crate::training::evaluate::{Evaluation, evaluate, largest_similarities};
 use crate::training::experiment::{Experiment, ImageFolders, parse_named_folder};
+use crate::training::labels::{NegativeLabels, negative_labels};
 use crate::training::map::lay_out;
 use crate::training::run::{Checkpoints, Learned, checkpoint_folder, fingerprint, learn};
 use crate::training::selection::choose;
@@ -92,6 +94,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
                 ood: &arguments.ood,
                 cache: arguments.out.join("features"),
                 batch: 16,
+                patches: false,
                 limits: arguments.limits.into(),
             };
             Experiment::from_folders(&model, &device.device, &folders, config.shots, config.seed)?
@@ -116,11 +119,29 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         fingerprint,
         arguments.resume,
     )?;
-    let learned = learn(&model, &experiment, config, &device.device, &checkpoints)?;
+    let mut learned = learn(
+        &model,
+        &experiment,
+        config,
+        &device.device,
+        &checkpoints,
+        &Input::ALL,
+    )?;
+    let labels = negative_labels(
+        &model,
+        &experiment.classes,
+        config.label_pool,
+        &device.device,
+    )?;
+    if let Some(labels) = &labels {
+        labels.add_to(&mut learned.classes);
+        learned
+            .timings
+            .insert("negative labels".to_owned(), labels.seconds);
+    }
 
     let since = Instant::now();
-    let similarities = SetSimilarities::of(&experiment, &learned.classes)?;
-    let evaluation = evaluate(&experiment, &learned.classes, &similarities, config.seed)?;
+    let evaluation = evaluate(&experiment, &learned.classes, labels.as_ref(), config.seed)?;
     let evaluation_seconds = since.elapsed().as_secs_f64();
     let since = Instant::now();
     let map = lay_out(&experiment, &learned, config.seed)?;
@@ -132,18 +153,26 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         &device,
         &experiment,
         &learned,
+        labels.as_ref(),
         &evaluation,
     )?;
-    let (id, ood) = similarities.largest()?;
+    let (id, ood) = largest_similarities(&experiment, &learned.classes)?;
     report.figures.similarities =
         similarity_figures(&[("in-distribution", &id), ("out-of-distribution", &ood)])?;
+    report.figures.map = Some(MapFigure {
+        map: Map {
+            title: "Images and prompts, neighbours near each other (t-SNE)".into(),
+            series: map.series.clone(),
+            points: map.points.clone(),
+        },
+    });
     let input = BundleInput {
         model: &model,
         experiment: &experiment,
         config,
         learned: &learned,
         evaluation: &evaluation,
-        similarities: &similarities,
+        similarities: (&id, &ood),
         map: &map,
         report: &report,
     };
@@ -181,43 +210,25 @@ fn report(
     device: &ChosenDevice,
     experiment: &Experiment,
     learned: &Learned,
+    labels: Option<&NegativeLabels>,
     evaluation: &Evaluation,
 ) -> Result<Report> {
     let config = &arguments.training;
     let mut figures = evaluation.measured.figures.clone();
-    figures.losses = [
-        (
-            "Stage 1: positive prompts",
-            "cross-entropy",
-            &learned.positive_losses,
-        ),
-        (
-            "Stage 2: negative prompts",
-            "total",
-            &learned.negative_losses,
-        ),
-    ]
-    .into_iter()
-    .map(|(stage, name, losses)| LossFigure {
-        stage: stage.into(),
-        unit: "step".into(),
-        curves: vec![
-            Curve {
-                name: name.into(),
-                x: (1..=losses.len()).map(|step| step as f64).collect(),
-                y: losses.iter().map(|&loss| f64::from(loss)).collect(),
-            }
-            .thinned(CURVE_POINTS),
-        ],
-    })
-    .collect();
+    figures.losses = learned
+        .losses()
+        .into_iter()
+        .map(|(stage, name, losses)| LossFigure::of_steps(stage, name, losses, CURVE_POINTS))
+        .collect();
     let mut notes = experiment.notes.clone();
     notes.extend(notes_on(learned, evaluation));
+    notes.extend(labels.map(NegativeLabels::note));
     let title = match &arguments.data {
         Some(data) => format!("Negative prompts on {}", shown(data)),
         None => "Negative prompts on Caltech-101".into(),
     };
     Ok(Report {
+        mistakes: None,
         title,
         model: ModelReport {
             name: model.config.name.clone(),
@@ -232,7 +243,11 @@ fn report(
         config: serde_json::json!({
             "training": config,
             "precision": arguments.precision.to_string(),
-            "negprompt_candidates": evaluation.candidates,
+            "candidates": evaluation
+                .candidates
+                .iter()
+                .map(|(method, candidates)| (method.id(), candidates))
+                .collect::<BTreeMap<_, _>>(),
         }),
         data: experiment.data.clone(),
         device: device.name.clone(),
@@ -260,17 +275,24 @@ fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
             "Mean cosine between the negative prompts of a class: {before:.3} before stage 2, {after:.3} after{judgement}."
         ));
     }
-    if let Some(best) = choose(&evaluation.candidates) {
-        notes.push(format!(
-            "NegPrompt's temperature {} and weight of negatives {} were chosen among {} with ID classes left \
-             out of the class list as pseudo-OOD (AUROC {:.3}, FPR95 {:.3} there); no out-of-distribution \
-             set took part.",
-            best.settings.temperature,
-            best.settings.negative_weight,
-            evaluation.candidates.len(),
-            best.auroc,
-            best.fpr95
-        ));
+    for (method, candidates) in &evaluation.candidates {
+        if let Some(best) = choose(candidates) {
+            let (settings, name) = (best.settings, method.name());
+            let mined = settings.mined.map_or(String::new(), |mined| {
+                let (weight, temperature) = (mined.weight, mined.temperature);
+                format!(", weight {weight} and temperature {temperature:.3} of mined labels")
+            });
+            notes.push(format!(
+                "{name}: temperature {}, weight {} of negatives{mined} were chosen among {} with ID classes left \
+                 out of the class list as pseudo-OOD (AUROC {:.3}, FPR95 {:.3} there); no out-of-distribution \
+                 set took part.",
+                settings.temperature,
+                settings.negative_weight,
+                candidates.len(),
+                best.auroc,
+                best.fpr95
+            ));
+        }
     }
     if let Some(default) = evaluation.scored.first() {
         let threshold = default.threshold.unwrap_or(f64::NEG_INFINITY);
@@ -289,7 +311,7 @@ fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
 }
 
 /// The command that started this run, as typed from the repository.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let arguments: Vec<String> = std::env::args()
         .skip(1)
         .map(|argument| {

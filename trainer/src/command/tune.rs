@@ -170,6 +170,7 @@ fn experiment(arguments: &TuneArguments, model: &ModelDirectory, seed: u64) -> R
                 ood: &[],
                 cache: arguments.out.join("features"),
                 batch: 16,
+                patches: false,
                 limits: arguments.limits.into(),
             };
             let device = arguments.device.open()?;

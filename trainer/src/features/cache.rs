@@ -22,6 +22,7 @@ pub struct FeatureCache {
     images: usize,
     features: Range<usize>,
     labels: Range<usize>,
+    files: Range<usize>,
     hashes: Option<Range<usize>>,
 }
 
@@ -104,6 +105,15 @@ impl FeatureCache {
         self.bytes.as_slice().get(at..at + HASH_BYTES)
     }
 
+    /// The names of the images' files, in order.
+    pub fn files(&self) -> Vec<&str> {
+        // Checked when the file was opened.
+        std::str::from_utf8(&self.bytes.as_slice()[self.files.clone()])
+            .unwrap_or_default()
+            .split('\n')
+            .collect()
+    }
+
     /// Writes the feature of one image into `feature`, [`FeatureCache::width`] numbers, not
     /// normalised.
     pub fn read_into(&self, image: usize, feature: &mut [f32]) {
@@ -147,6 +157,7 @@ impl FeatureCache {
                 images: parsed.images,
                 features: parsed.features,
                 labels: parsed.labels,
+                files: parsed.files,
                 hashes: parsed.hashes,
                 bytes,
             })
@@ -220,7 +231,7 @@ impl FeatureCache {
             "`labels` has the shape {:?} for {images} images",
             labels.shape
         );
-        let names = std::str::from_utf8(&bytes[files_at])
+        let names = std::str::from_utf8(&bytes[files_at.clone()])
             .context("the names of its images are no UTF-8")?;
         let named = names.split('\n').count();
         ensure!(named == images, "{named} names for {images} images");
@@ -261,6 +272,7 @@ impl FeatureCache {
             images,
             features: features_at,
             labels: labels_at,
+            files: files_at,
             hashes: hashes_at,
         })
     }
@@ -271,5 +283,6 @@ struct Parsed {
     images: usize,
     features: Range<usize>,
     labels: Range<usize>,
+    files: Range<usize>,
     hashes: Option<Range<usize>>,
 }

@@ -15,6 +15,7 @@ mod encode;
 mod journal;
 mod key;
 mod layout;
+mod patches;
 mod prepare;
 mod stream;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use cache::FeatureCache;
 pub use encode::{EncodeOptions, EncodeReport, encode};
 pub use key::feature_key;
 pub use layout::FeaturePrecision;
+pub use patches::encode_patches;
 pub use prepare::prepare;
 pub use stream::{forward_pixels, in_batches};
 pub use usable::usable;

@@ -35,7 +35,7 @@ const EPSILON: f64 = 1e-5;
 /// How much smaller queries and keys of the first block start than CLIP draws them.
 const QUERIES: f32 = 0.3;
 
-/// Parameters, in the order of [`Bag::names`].
+/// Parameters, in the order of [`Bag::parameters`].
 const PARAMETERS: usize = 5;
 
 /// The part of a text tower that a bag of words needs.

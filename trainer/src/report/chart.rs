@@ -2,8 +2,10 @@
 
 use shared::bundle::Histogram;
 
-use super::figures::{Curve, LossFigure, RocFigure, ScoreFigure, SimilarityFigure};
-use super::svg::{Chart, Labels, Range, escape, swatch};
+use super::figures::{
+    Curve, LossFigure, MapFigure, ReliabilityFigure, RocFigure, ScoreFigure, SimilarityFigure,
+};
+use super::svg::{Chart, DASHES, Labels, Range, dot_swatch, escape, swatch};
 
 /// One method's scores on ID and OOD images, with the threshold.
 pub fn scores(figure: &ScoreFigure, id: &str) -> String {
@@ -25,7 +27,7 @@ pub fn scores(figure: &ScoreFigure, id: &str) -> String {
     )
 }
 
-/// ROC curves of all methods over one OOD set.
+/// ROC curves over one OOD set: of as many methods, the first ones, as there are styles of lines.
 pub fn roc(figure: &RocFigure, id: &str) -> String {
     let unit = Range {
         start: 0.0,
@@ -39,8 +41,9 @@ pub fn roc(figure: &RocFigure, id: &str) -> String {
         "ID kept, %",
     );
     chart.diagonal();
+    let drawn = &figure.curves[..figure.curves.len().min(DASHES.len())];
     let mut spoken = Vec::new();
-    for (series, curve) in figure.curves.iter().enumerate() {
+    for (series, curve) in drawn.iter().enumerate() {
         chart.line(points(curve), series);
         if let Some(kept) = height_at(curve, 0.1) {
             spoken.push(format!("{} {:.0} %", curve.name, kept * 100.0));
@@ -53,8 +56,79 @@ pub fn roc(figure: &RocFigure, id: &str) -> String {
         spoken.join(", ")
     );
     let drawing = chart.finish(id, &title, &description);
-    let names = figure.curves.iter().map(|curve| curve.name.as_str());
+    let names = drawn.iter().map(|curve| curve.name.as_str());
     figure_html(&figure.set, &drawing, &legend(names))
+}
+
+/// Accuracy by confidence of one method.
+pub fn reliability(figure: &ReliabilityFigure, id: &str) -> String {
+    let unit = Range {
+        start: 0.0,
+        end: 1.0,
+    };
+    let mut chart = Chart::new(
+        unit,
+        unit,
+        [Labels::PerCent; 2],
+        "confidence, %",
+        "right, %",
+    );
+    chart.diagonal();
+    chart.line(points(&figure.curve), 0);
+    for point in points(&figure.curve) {
+        chart.point(point, 0);
+    }
+    let spoken: Vec<String> = points(&figure.curve)
+        .zip(&figure.images)
+        .map(|((sure, right), images)| {
+            format!(
+                "{images} images at {:.0} %: {:.0} % right",
+                sure * 100.0,
+                right * 100.0
+            )
+        })
+        .collect();
+    let title = format!("{}: reliability", figure.method);
+    let drawing = chart.finish(id, &title, &format!("{}.", spoken.join("; ")));
+    figure_html(&figure.method, &drawing, "")
+}
+
+/// Images and prompts in two dimensions.
+pub fn map(figure: &MapFigure, id: &str) -> String {
+    let map = &figure.map;
+    let across = map.points.iter().map(|point| f64::from(point.x));
+    let up = map.points.iter().map(|point| f64::from(point.y));
+    let mut chart = Chart::new(
+        Range::of(across).padded(0.03),
+        Range::of(up).padded(0.03),
+        [Labels::None; 2],
+        "",
+        "",
+    );
+    for point in &map.points {
+        chart.point((f64::from(point.x), f64::from(point.y)), point.series);
+    }
+    let counts: Vec<String> = map
+        .series
+        .iter()
+        .enumerate()
+        .map(|(series, name)| {
+            let of = map.points.iter().filter(|point| point.series == series);
+            format!("{} {name}", of.count())
+        })
+        .collect();
+    let description = format!("A map of {}.", counts.join(", "));
+    let drawing = chart.finish(id, &map.title, &description);
+    let entries: String = map
+        .series
+        .iter()
+        .enumerate()
+        .map(|(series, name)| format!("<li>{}{}</li>", dot_swatch(series), escape(name)))
+        .collect();
+    format!(
+        "<figure class=\"wide\"><figcaption>{}</figcaption>{drawing}<ul class=\"legend\">{entries}</ul></figure>",
+        escape(&map.title)
+    )
 }
 
 /// The losses of one training stage.

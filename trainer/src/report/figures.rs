@@ -1,8 +1,11 @@
 //! The numbers behind the charts of a report.
 
 use serde::{Deserialize, Serialize};
-use shared::bundle::Histogram;
-use shared::score::ScoreScale;
+use shared::bundle::{Histogram, Map};
+use shared::score::{Prediction, ScoreScale};
+
+/// Bins of a reliability diagram, as many as of the expected calibration error.
+const RELIABILITY_BINS: usize = 15;
 
 /// Every chart's numbers; empty lists are left out of the page.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +18,29 @@ pub struct Figures {
     pub losses: Vec<LossFigure>,
     /// Cosines of ID and OOD images with positive and negative prompts (the paper's Fig. 3).
     pub similarities: Vec<SimilarityFigure>,
+    /// How often each method is right by how sure it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reliability: Vec<ReliabilityFigure>,
+    /// Images and prompts in two dimensions (the paper's Fig. 4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapFigure>,
+}
+
+/// Accuracy by confidence: the diagonal is a method whose probabilities mean what they say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityFigure {
+    /// Name of the method.
+    pub method: String,
+    /// Mean confidence of a bin → share of its images that are right. Empty bins are left out.
+    pub curve: Curve,
+    /// How many images are in each bin of the curve.
+    pub images: Vec<u64>,
+}
+
+/// Points whose neighbours were neighbours in the joint space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MapFigure {
+    pub map: Map,
 }
 
 /// One method's scores. The first series is ID, the others are OOD sets.
@@ -48,6 +74,22 @@ pub struct LossFigure {
     pub curves: Vec<Curve>,
 }
 
+impl LossFigure {
+    /// One loss, step after step.
+    pub fn of_steps(stage: &str, name: &str, losses: &[f32], points: usize) -> Self {
+        let curve = Curve {
+            name: name.into(),
+            x: (1..=losses.len()).map(|step| step as f64).collect(),
+            y: losses.iter().map(|&loss| f64::from(loss)).collect(),
+        };
+        Self {
+            stage: stage.into(),
+            unit: "step".into(),
+            curves: vec![curve.thinned(points)],
+        }
+    }
+}
+
 /// Cosines with one kind of prompt. Series: ID, then each OOD set or all of them together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SimilarityFigure {
@@ -73,6 +115,42 @@ impl Curve {
         }
         self
     }
+}
+
+/// The reliability diagram of a method's first choices; none where no class is known.
+pub fn reliability(
+    name: &str,
+    predictions: &[Prediction],
+    labels: &[usize],
+) -> Option<ReliabilityFigure> {
+    let (mut sums, mut right) = ([0.0; RELIABILITY_BINS], [0u64; RELIABILITY_BINS]);
+    let mut images = [0u64; RELIABILITY_BINS];
+    for (prediction, &label) in predictions.iter().zip(labels) {
+        // Open below and closed above, as in the expected calibration error.
+        let place = (prediction.probability * RELIABILITY_BINS as f64).ceil() as usize;
+        let bin = place.clamp(1, RELIABILITY_BINS) - 1;
+        sums[bin] += prediction.probability;
+        right[bin] += u64::from(prediction.class == label);
+        images[bin] += 1;
+    }
+    let filled: Vec<usize> = (0..RELIABILITY_BINS)
+        .filter(|&bin| images[bin] > 0)
+        .collect();
+    (!filled.is_empty()).then(|| ReliabilityFigure {
+        method: name.to_owned(),
+        curve: Curve {
+            name: name.to_owned(),
+            x: filled
+                .iter()
+                .map(|&bin| rounded(sums[bin] / images[bin] as f64))
+                .collect(),
+            y: filled
+                .iter()
+                .map(|&bin| rounded(right[bin] as f64 / images[bin] as f64))
+                .collect(),
+        },
+        images: filled.iter().map(|&bin| images[bin]).collect(),
+    })
 }
 
 /// The ROC curve of `id` against `ood` scores at `points` false-positive rates, closer together
@@ -148,6 +226,22 @@ mod tests {
             assert!((x - y).abs() < 1e-4);
         }
         assert_eq!(equal.x.last(), Some(&1.0));
+    }
+
+    #[test]
+    fn reliability_is_accuracy_by_confidence() {
+        let prediction = |class, probability| Prediction { class, probability };
+        let predictions = [
+            prediction(0, 1.0),
+            prediction(1, 0.98),
+            prediction(1, 0.4),
+            prediction(0, 0.39),
+        ];
+        let figure = reliability("m", &predictions, &[0, 0, 1, 0]).unwrap();
+        assert_eq!(figure.curve.x, [0.395, 0.99]);
+        assert_eq!(figure.curve.y, [1.0, 0.5]);
+        assert_eq!(figure.images, [2, 2]);
+        assert!(reliability("m", &predictions, &[]).is_none());
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn write_html(report: &Report) -> String {
     ));
     page.push_str(&section(
         "ROC curves",
-        "For every threshold: how many in-distribution images are kept against how many others are taken for them. Up and to the left is better.",
+        "For every threshold: how many in-distribution images are kept against how many others are taken for them. Up and to the left is better. Of more than eight methods, the first eight of the table are drawn.",
         &figures.roc,
         chart::roc,
     ));
@@ -49,11 +49,24 @@ pub fn write_html(report: &Report) -> String {
         chart::similarity,
     ));
     page.push_str(&section(
+        "Reliability",
+        "How often the first choice is right by how sure it is. On the diagonal, probabilities mean what they say; below it, the method is too sure of itself.",
+        &figures.reliability,
+        chart::reliability,
+    ));
+    page.push_str(&section(
+        "Map",
+        "Images and prompts laid out so that neighbours in the joint space are neighbours here (t-SNE); distances between far groups mean little.",
+        figures.map.as_slice(),
+        chart::map,
+    ));
+    page.push_str(&section(
         "Training",
         "The losses of both stages.",
         &figures.losses,
         chart::losses,
     ));
+    page.push_str(&mistakes(report));
     page.push_str(&data(report));
     page.push_str(&run(report));
     page.push_str(&reproduce(report));
@@ -121,16 +134,15 @@ fn header(report: &Report, title: &str) -> String {
         .methods
         .iter()
         .filter_map(|method| Some((method, method.id_top1?)));
-    if let Some((method, top1)) = accuracies.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
+    // Of equal ones the first in the table.
+    if let Some((method, top1)) = accuracies.rev().max_by(|(_, a), (_, b)| a.total_cmp(b)) {
         figure(
             "Best ID accuracy",
             format!("{} %", per_cent(top1)),
             method.name.clone(),
         );
     }
-    let sum = || report.timings.values().sum();
-    let seconds: f64 = report.timings.get("total").copied().unwrap_or_else(sum);
-    if seconds > 0.0 {
+    if let Some(&seconds) = report.timings.get("total") {
         figure("Time", duration_text(seconds), report.device.clone());
     }
     let key = if key.is_empty() {
@@ -195,6 +207,28 @@ fn section<F>(
     html
 }
 
+fn mistakes(report: &Report) -> String {
+    let Some(mistakes) = &report.mistakes else {
+        return String::new();
+    };
+    let rows: String = mistakes
+        .images
+        .iter()
+        .map(|mistake| {
+            format!(
+                "<tr><th scope=\"row\">{}</th><td class=\"text wrap\"><code>{}</code></td><td>{}</td></tr>\n",
+                escape(&mistake.set),
+                escape(&mistake.file),
+                format!("{:.3}", mistake.score).replace('-', "−")
+            )
+        })
+        .collect();
+    format!(
+        "<section aria-labelledby=\"mistakes\">\n<h2 id=\"mistakes\">Most confident mistakes</h2>\n<p class=\"soft\">The images that {} put on the wrong side of its threshold by the widest margin, in the first seed.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Most confident mistakes\">\n<table>\n<thead>\n<tr><th scope=\"col\">Set</th><th scope=\"col\" class=\"text\">File</th><th scope=\"col\">Score</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n</section>\n",
+        escape(&mistakes.method)
+    )
+}
+
 fn data(report: &Report) -> String {
     if report.data.is_empty() {
         return String::new();
@@ -237,7 +271,7 @@ fn run(report: &Report) -> String {
     flatten("", &report.config, &mut settings);
     settings.extend(report.versions.clone());
     let mut html = String::from(
-        "<section aria-labelledby=\"run\">\n<h2 id=\"run\">The run</h2>\n<div class=\"figures\">\n",
+        "<section aria-labelledby=\"run\">\n<h2 id=\"run\">The run</h2>\n<div class=\"pairs\">\n",
     );
     html.push_str(&pairs("Setting", "Value", &settings));
     if !report.timings.is_empty() {
@@ -257,7 +291,7 @@ fn run(report: &Report) -> String {
             });
             (
                 method.name.clone(),
-                format!("{:.4}{kept}", method.threshold),
+                format!("{:.4}{kept}", method.threshold).replace('-', "−"),
             )
         })
         .collect();
@@ -346,11 +380,12 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("stage_2.beta"));
+        assert!(page.contains("a &lt;b&gt;.jpg") && page.contains("−1.250"));
         assert!(
             !page.contains("http://") && !page.contains("https://") && !page.contains("<script")
         );
-        assert_eq!(page.matches("role=\"img\"").count(), 4);
-        assert_eq!(page.matches("<desc").count(), 4);
+        assert_eq!(page.matches("role=\"img\"").count(), 6);
+        assert_eq!(page.matches("<desc").count(), 6);
         for tag in [
             "section", "table", "figure", "div", "ul", "dl", "svg", "tr", "td", "th",
         ] {

@@ -131,6 +131,7 @@ fn row(scored: &ScoredMethod, labels: Option<&[usize]>) -> Result<MethodReport> 
         threshold,
         kept: Some(share_kept(&scored.id, threshold)),
         settings: scored.settings,
+        seconds: None,
     })
 }
 

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::score::MethodSettings;
 
-pub use figures::{Curve, Figures, LossFigure};
+pub use figures::{
+    Figures, LossFigure, MapFigure, ReliabilityFigure, RocFigure, ScoreFigure, SimilarityFigure,
+    reliability,
+};
 pub use html::write_html;
 pub use json::to_json;
 pub use measure::{MeasuredMethods, ScoredMethod, measure};
@@ -51,6 +54,29 @@ pub struct Report {
     pub reproduce: Vec<String>,
     #[serde(default)]
     pub figures: Figures,
+    /// What the best method judged wrongly; none where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mistakes: Option<MistakeReport>,
+}
+
+/// The images that a method judged wrongly and was surest of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MistakeReport {
+    /// Name of the method.
+    pub method: String,
+    /// Set by set, the surest first.
+    pub images: Vec<Mistake>,
+}
+
+/// An image that a method judged wrongly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mistake {
+    /// The set the image is of.
+    pub set: String,
+    /// The image's file, as the data name it.
+    pub file: String,
+    /// The method's score, in its own units.
+    pub score: f64,
 }
 
 /// The model that computed the features.
@@ -90,6 +116,9 @@ pub struct MethodReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<f64>,
     pub settings: MethodSettings,
+    /// Seconds to learn what the method needs and to score every image, as if it were alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
 }
 
 /// How one method separates the ID images from one OOD set.
@@ -149,7 +178,13 @@ impl Report {
 }
 
 #[cfg(test)]
+pub use test_report::report as example;
+
+#[cfg(test)]
 mod test_report {
+    use shared::bundle::{Map, MapPoint};
+
+    use super::figures::Curve;
     use super::*;
 
     /// Two methods on three sets, with every figure.
@@ -190,10 +225,8 @@ mod test_report {
                 ood,
                 threshold: 0.4,
                 kept: Some(0.951),
-                settings: MethodSettings {
-                    temperature: 1.0,
-                    negative_weight: 1.0,
-                },
+                settings: MethodSettings::at_temperature(1.0),
+                seconds: (name == "NegPrompt").then_some(31.0),
             }
         };
         Report {
@@ -220,6 +253,14 @@ mod test_report {
             device: "CPU (2 threads)".into(),
             versions: BTreeMap::from([("trainer".to_owned(), "0.1.0".to_owned())]),
             notes: vec!["One & two.".into()],
+            mistakes: Some(MistakeReport {
+                method: "NegPrompt".into(),
+                images: vec![Mistake {
+                    set: "t".into(),
+                    file: "a <b>.jpg".into(),
+                    score: -1.25,
+                }],
+            }),
             reproduce: vec!["cargo run --release -p trainer".into()],
             figures: Figures {
                 scores: vec![figures::ScoreFigure {
@@ -241,7 +282,36 @@ mod test_report {
                         y: vec![3.0, 2.5, 2.4],
                     }],
                 }],
-                similarities: vec![figures::SimilarityFigure { histogram }],
+                similarities: vec![SimilarityFigure { histogram }],
+                reliability: vec![ReliabilityFigure {
+                    method: "NegPrompt".into(),
+                    curve: Curve {
+                        name: "NegPrompt".into(),
+                        x: vec![0.2, 0.9],
+                        y: vec![0.3, 0.8],
+                    },
+                    images: vec![3, 20],
+                }],
+                map: Some(MapFigure {
+                    map: Map {
+                        title: "Map <of> images".into(),
+                        series: vec!["images".into(), "prompts".into()],
+                        points: vec![
+                            MapPoint {
+                                x: 0.5,
+                                y: -1.0,
+                                series: 0,
+                                label: None,
+                            },
+                            MapPoint {
+                                x: 1.5,
+                                y: 1.0,
+                                series: 1,
+                                label: Some("cat & dog".into()),
+                            },
+                        ],
+                    },
+                }),
             },
         }
     }

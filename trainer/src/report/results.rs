@@ -17,6 +17,14 @@ pub fn results(report: &Report) -> String {
     );
     let mut columns = vec![column("ID top-1", &report.methods, true, |m| m.id_top1)];
     let mut groups = vec![(String::new(), 1)];
+    if report.methods.iter().any(|method| method.seconds.is_some()) {
+        // Printed as a percentage, like its neighbours.
+        let seconds = column("Seconds", &report.methods, false, |m| {
+            Some(m.seconds? / 100.0)
+        });
+        columns.push(seconds);
+        groups.push((String::new(), 1));
+    }
     let mut names: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
     if sets.len() > 1 {
         names.insert(0, "Average".to_owned());
@@ -109,8 +117,11 @@ impl Column {
             text
         };
         match self.deviations[row] {
-            Some(deviation) => format!("<td>{text} <small>± {}</small></td>", per_cent(deviation)),
-            None => format!("<td>{text}</td>"),
+            // What learns nothing does not change with the seed, but for rounding.
+            Some(deviation) if deviation > 1e-9 => {
+                format!("<td>{text} <small>± {}</small></td>", per_cent(deviation))
+            }
+            _ => format!("<td>{text}</td>"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use shared::bundle::Histogram;
-use shared::score::{ScoreError, SimilarityRows};
+use shared::score::{Input, ScoreError, SimilarityRows};
 
 use super::figures::SimilarityFigure;
 
@@ -21,8 +21,8 @@ impl PromptSimilarities {
     pub fn extend(&mut self, rows: &SimilarityRows) -> Result<(), ScoreError> {
         for index in 0..rows.rows {
             let row = rows.row(index)?;
-            self.positive.extend(largest(row.positive));
-            self.negative.extend(largest(row.negative));
+            self.positive.extend(largest(row.get(Input::Positive)));
+            self.negative.extend(largest(row.get(Input::Negative)));
         }
         Ok(())
     }

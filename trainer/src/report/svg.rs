@@ -121,7 +121,12 @@ impl Chart {
                 )
             });
         }
-        for tick in y.ticks(4) {
+        // Lines at heights without numbers would tell nothing.
+        let heights = match labels[1] {
+            Labels::None => Vec::new(),
+            Labels::Plain | Labels::PerCent => y.ticks(4),
+        };
+        for tick in heights {
             let at = chart.up(tick);
             let _ = write!(
                 chart.body,
@@ -137,12 +142,17 @@ impl Chart {
             });
         }
         let bottom = HEIGHT - BOTTOM;
+        if labels != [Labels::None; 2] {
+            let _ = write!(
+                chart.body,
+                "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{bottom}\" x2=\"{}\" y2=\"{bottom}\"/>",
+                WIDTH - RIGHT
+            );
+        }
         let _ = write!(
             chart.body,
-            "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{bottom}\" x2=\"{}\" y2=\"{bottom}\"/>\
-             <text class=\"axis-title\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
+            "<text class=\"axis-title\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
              <text class=\"axis-title\" transform=\"translate(11 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-            WIDTH - RIGHT,
             (LEFT + WIDTH - RIGHT) / 2.0,
             HEIGHT - 6.0,
             escape(x_title),
@@ -161,6 +171,19 @@ impl Chart {
             series % DASHES.len(),
             dash_attribute(series)
         );
+    }
+
+    /// A dot in the colour of series `series`.
+    pub fn point(&mut self, (x, y): (f64, f64), series: usize) {
+        if x.is_finite() && y.is_finite() {
+            let _ = write!(
+                self.body,
+                "<circle class=\"dot c{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2\"/>",
+                series % DASHES.len(),
+                self.across(x),
+                self.up(y)
+            );
+        }
     }
 
     /// A histogram as steps: `edges` has one number more than `heights`. The first series is
@@ -266,6 +289,14 @@ pub fn swatch(series: usize) -> String {
         "<svg class=\"swatch\" viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path class=\"line c{}\" d=\"M1 4H25\"{}/></svg>",
         series % DASHES.len(),
         dash_attribute(series)
+    )
+}
+
+/// The dot of a series, for legends.
+pub fn dot_swatch(series: usize) -> String {
+    format!(
+        "<svg class=\"swatch dots\" viewBox=\"0 0 8 8\" aria-hidden=\"true\"><circle class=\"dot c{}\" cx=\"4\" cy=\"4\" r=\"3\"/></svg>",
+        series % DASHES.len()
     )
 }
 

@@ -15,11 +15,11 @@ pub struct LabelledFeatures {
 }
 
 impl LabelledFeatures {
-    /// Puts unit-length features `[images, d]` (row by row) on `device`.
+    /// Puts features `[images, d]` (row by row, of any length) on `device`, as unit rows.
     pub fn new(features: &[f32], labels: &[usize], device: &Device) -> Self {
         let images = labels.len();
         let width = features.len().checked_div(images).unwrap_or(0);
-        let data = TensorData::new(features.to_vec(), [images, width]);
+        let data = TensorData::new(unit_rows(features, width), [images, width]);
         Self {
             features: Tensor::from_data(data, device),
             labels: labels.to_vec(),
@@ -43,6 +43,11 @@ impl LabelledFeatures {
         }
     }
 
+    /// The images of [`Self::batch`], as positions.
+    pub fn batch_indices(&self, step: usize, size: usize, seed: u64) -> Vec<usize> {
+        batch_indices(self.len(), step, size, seed)
+    }
+
     /// Up to `size` unit features `[size, d]`, each the direction of the mean of two images of
     /// different classes: images of none of the classes, made of in-distribution images alone.
     pub fn mixed_batch(&self, step: usize, size: usize, seed: u64) -> Tensor<2> {
@@ -54,6 +59,17 @@ impl LabelledFeatures {
         let second = rows(pairs.iter().map(|&(_, b)| b).collect());
         normalize(first + second)
     }
+}
+
+/// Rows of `width` numbers scaled to unit length.
+pub fn unit_rows(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut unit = rows.to_vec();
+    for row in unit.chunks_exact_mut(width.max(1)) {
+        let square = row.iter().map(|value| value * value).sum::<f32>();
+        let length = square.sqrt().max(1e-12);
+        row.iter_mut().for_each(|value| *value /= length);
+    }
+    unit
 }
 
 /// The images of one step.

@@ -9,15 +9,16 @@ use shared::bundle::{
 };
 use shared::clip::ImageTower;
 use shared::metric::OodRates;
+use shared::score::{Input, Method};
 
 use super::config::TrainingConfig;
-use super::evaluate::{Evaluation, SetSimilarities};
+use super::evaluate::Evaluation;
 use super::experiment::Experiment;
 use super::map::FigureMap;
 use super::run::Learned;
 use crate::features::forward_pixels;
 use crate::model::{IMAGE_FILE, ModelDirectory, TEXT_FILE};
-use crate::report::Report;
+use crate::report::{PromptSimilarities, Report};
 
 /// Seeds of the pictures that a device must encode rightly before it is trusted.
 const KNOWN_SEEDS: [u64; 2] = [1, 2];
@@ -38,8 +39,8 @@ pub struct BundleInput<'a> {
     pub learned: &'a Learned,
     /// How that did.
     pub evaluation: &'a Evaluation,
-    /// Similarities behind Fig. 3.
-    pub similarities: &'a SetSimilarities,
+    /// Largest similarities of ID and of out-of-distribution images, behind Fig. 3.
+    pub similarities: (&'a PromptSimilarities, &'a PromptSimilarities),
     /// Points of Fig. 4.
     pub map: &'a FigureMap,
     /// The report, for what was said about the run.
@@ -60,16 +61,16 @@ pub fn files(input: &BundleInput, precision: Precision) -> Result<Vec<(String, V
     let known_answers = known_answers(input, &image)?;
     let mut features = class_feature_tensors(&input.learned.classes)?;
     features.insert(tensor_name::MAP_FEATURES.into(), input.map.features.clone());
-    let contexts = Tensors::from([
-        (
-            tensor_name::POSITIVE_CONTEXT.to_owned(),
-            context(&input.learned.positive_contexts, true)?,
-        ),
-        (
+    let mut contexts = Tensors::from([(
+        tensor_name::POSITIVE_CONTEXT.to_owned(),
+        context(&input.learned.positive_contexts, true)?,
+    )]);
+    if let Some(negative) = &input.learned.negative_contexts {
+        contexts.insert(
             tensor_name::NEGATIVE_CONTEXT.to_owned(),
-            context(&input.learned.negative_contexts, false)?,
-        ),
-    ]);
+            context(negative, false)?,
+        );
+    }
     let group = |role, precision, tensors| TensorGroup {
         role,
         precision,
@@ -155,6 +156,7 @@ fn methods(input: &BundleInput) -> Result<Vec<MethodEntry>> {
         .iter()
         .zip(&input.evaluation.calibration)
         .zip(&input.evaluation.measured.methods)
+        .filter(|((scored, _), _)| offered(input, scored.method))
         .map(|((scored, calibration), row)| {
             let all: Vec<f64> = scored
                 .ood
@@ -186,8 +188,15 @@ fn methods(input: &BundleInput) -> Result<Vec<MethodEntry>> {
         .collect()
 }
 
+/// Whether the bundle's reader will have what the method needs: the bundle leaves out what serves
+/// CSP and LoCoOp alone.
+fn offered(input: &BundleInput, method: &dyn Method) -> bool {
+    let left_out = |need: &Input| matches!(need, Input::Conjugated | Input::LoCoOp);
+    input.learned.classes.offers(method, false) && !method.needs().iter().any(left_out)
+}
+
 fn figures(input: &BundleInput) -> Result<Figures> {
-    let (id, ood) = input.similarities.largest()?;
+    let (id, ood) = input.similarities;
     let mut series: Vec<(&str, &[f64])> = vec![
         ("in-distribution × positive", &id.positive),
         ("in-distribution × negative", &id.negative),
@@ -207,6 +216,7 @@ fn figures(input: &BundleInput) -> Result<Figures> {
         .scored
         .iter()
         .zip(&input.evaluation.measured.figures.scores)
+        .filter(|(scored, _)| offered(input, scored.method))
         .map(|(scored, figure)| (scored.method.id().to_owned(), figure.histogram.clone()))
         .collect();
     let map = Map {

@@ -13,6 +13,8 @@ pub enum NisLoss {
     Paper,
     /// The released code's: a multi-label soft margin, with its own signs for NPD and NND
     Released,
+    /// None: NPD and NND alone, for ablations
+    Off,
 }
 
 /// How prompts are learned.
@@ -91,6 +93,11 @@ pub struct TrainingConfig {
     /// Form of the image loss of stage 2
     #[arg(long, value_enum, default_value_t = NisLoss::Paper)]
     pub nis: NisLoss,
+
+    /// Most words of WordNet that negative labels are mined from, evenly thinned (the compact model
+    /// knows fewer); 0 leaves NegLabel, CSP, CLIPN and NegPrompt with mined labels out
+    #[arg(long, default_value_t = 8000, value_name = "N")]
+    pub label_pool: usize,
 
     /// Seed of every choice: shots, starts, batches; repeats bit for bit on the CPU backend
     #[arg(long, default_value_t = 0, value_name = "N")]

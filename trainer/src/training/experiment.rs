@@ -1,15 +1,19 @@
 //! The images of a run as features: to learn from, to calibrate on, to measure on.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
+use serde::Serialize;
 use shared::clip::preprocess::DecodeLimits;
 
+use super::batches::shuffled;
 use crate::command::encode::say_skipped;
 use crate::data::{self, Dataset, Split, few_shot};
 use crate::embedded;
-use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, encode};
+use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, encode, encode_patches};
 use crate::model::ModelDirectory;
 use crate::output;
 use crate::progress::say;
@@ -18,17 +22,147 @@ use crate::report::DataReport;
 /// Calibration needs this many images, or the 95 % threshold means little.
 const FEWEST_CALIBRATION_IMAGES: usize = 100;
 
-/// Images as unit-length features `[images, d]`, row by row.
+/// What out-of-distribution sets are used for.
+const OUT_OF_DISTRIBUTION: &str = "out-of-distribution test";
+
+/// Images as features `[images, d]`, row by row.
 #[derive(Clone, Debug, Default)]
 pub struct ImageSet {
     /// Name in tables.
     pub name: String,
-    /// `[images, d]`, unit rows.
+    /// `[images, d]`, as the image tower gives them: ReAct clips them before they are normalised.
     pub features: Vec<f32>,
     /// Class of each image; empty for an out-of-distribution set.
     pub labels: Vec<usize>,
     /// Number of images.
     pub images: usize,
+    /// The files of the images, as the data name them.
+    pub files: Vec<String>,
+    /// Features of their patches, where there are any.
+    pub patches: Option<Patches>,
+}
+
+/// Features of the patches of some images, read when they are needed.
+#[derive(Clone)]
+pub struct Patches {
+    /// `[images of the file, patches · d]`.
+    cache: Arc<FeatureCache>,
+    /// Which images of the file.
+    images: Vec<usize>,
+}
+
+impl Patches {
+    /// `[images, patches, d]` of the images at these places of the set, not normalised.
+    pub fn gather(&self, places: &[usize]) -> Vec<f32> {
+        let images = places.iter().filter_map(|&place| self.images.get(place));
+        self.cache.gather(images.copied())
+    }
+
+    fn of(&self, places: &[usize]) -> Self {
+        Self {
+            cache: Arc::clone(&self.cache),
+            images: places
+                .iter()
+                .filter_map(|&place| self.images.get(place).copied())
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Patches {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "patches of {} images", self.images.len())
+    }
+}
+
+/// A dataset's features, with those of its patches where they were asked for.
+struct Encoded {
+    features: FeatureCache,
+    patches: Option<Arc<FeatureCache>>,
+}
+
+impl From<FeatureCache> for Encoded {
+    fn from(features: FeatureCache) -> Self {
+        Self {
+            features,
+            patches: None,
+        }
+    }
+}
+
+/// Which classes are learned, which are known when measuring, and which are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub enum ClassSplit {
+    /// All of them are learned and known.
+    #[default]
+    All,
+    /// A share of the classes is learned, all are known.
+    OpenVocabulary {
+        /// Share that is learned.
+        share: f64,
+        /// Which classes.
+        seed: u64,
+    },
+    /// Half of the classes is learned and known; the photos of the other half are the
+    /// out-of-distribution set.
+    HalfUnknown {
+        /// Which half.
+        seed: u64,
+    },
+}
+
+impl ClassSplit {
+    /// Whether classes are known that were not learned from.
+    pub fn is_open_vocabulary(self) -> bool {
+        matches!(self, Self::OpenVocabulary { .. })
+    }
+}
+
+impl ImageSet {
+    /// The class of each image, for measures that allow for unknown ones.
+    pub fn known_labels(&self) -> Vec<Option<usize>> {
+        self.labels.iter().map(|&label| Some(label)).collect()
+    }
+
+    /// At most `most` of the images, evenly taken.
+    pub fn thinned(&self, most: usize) -> Self {
+        if self.images <= most {
+            return self.clone();
+        }
+        let taken: Vec<usize> = (0..most).map(|n| n * self.images / most).collect();
+        self.at(&taken)
+    }
+
+    /// The images at these places.
+    pub fn at(&self, places: &[usize]) -> Self {
+        let width = self.features.len().checked_div(self.images).unwrap_or(0);
+        let row = |&image: &usize| &self.features[image * width..(image + 1) * width];
+        Self {
+            name: self.name.clone(),
+            features: places.iter().flat_map(row).copied().collect(),
+            labels: places
+                .iter()
+                .filter_map(|&image| self.labels.get(image).copied())
+                .collect(),
+            images: places.len(),
+            files: places
+                .iter()
+                .filter_map(|&image| self.files.get(image).cloned())
+                .collect(),
+            patches: self.patches.as_ref().map(|patches| patches.of(places)),
+        }
+    }
+
+    /// The images of some classes, whose labels become positions among these.
+    fn of_classes(&self, classes: &[usize]) -> Self {
+        let new = |label: usize| classes.iter().position(|&class| class == label);
+        let places: Vec<usize> = (0..self.labels.len())
+            .filter(|&image| classes.contains(&self.labels[image]))
+            .collect();
+        let mut images = self.at(&places);
+        images.labels = images.labels.into_iter().filter_map(new).collect();
+        images
+    }
 }
 
 /// Everything that a run looks at.
@@ -54,6 +188,104 @@ pub struct Experiment {
     pub width: usize,
 }
 
+impl Experiment {
+    /// Whether features of patches are there for every set.
+    pub fn has_patches(&self) -> bool {
+        let mut sets = [&self.learn, &self.calibration, &self.test]
+            .into_iter()
+            .chain(&self.ood);
+        sets.all(|set| set.patches.is_some())
+    }
+
+    /// What is learned from, and what is measured on.
+    ///
+    /// # Errors
+    /// When there are too few classes to split.
+    pub fn split_classes(&self, split: &ClassSplit) -> Result<(Self, Self)> {
+        let drawn = |count: usize, seed: u64| {
+            let mut drawn = shuffled(self.classes.len(), seed ^ 0x0C1A_55E5);
+            drawn.truncate(count);
+            drawn.sort_unstable();
+            drawn
+        };
+        match *split {
+            ClassSplit::All => Ok((self.clone(), self.clone())),
+            ClassSplit::OpenVocabulary { share, seed } => {
+                let count = (share * self.classes.len() as f64).round() as usize;
+                if count < 2 {
+                    bail!(
+                        "a tenth of {} classes is too few to learn from: the open-vocabulary suite takes 20 classes or more",
+                        self.classes.len()
+                    );
+                }
+                let learned = self.of_classes(&drawn(count, seed));
+                let mut measured = self.clone();
+                measured.notes.push(format!(
+                    "Learned from {count} of {} classes, measured with the names of all.",
+                    self.classes.len()
+                ));
+                Ok((learned, measured))
+            }
+            ClassSplit::HalfUnknown { seed } => {
+                let count = self.classes.len() / 2;
+                if count < 2 {
+                    bail!(
+                        "{} classes cannot be halved: the hard suite takes 4 or more",
+                        self.classes.len()
+                    );
+                }
+                let known = drawn(count, seed);
+                let unknown: Vec<usize> = (0..self.classes.len())
+                    .filter(|class| !known.contains(class))
+                    .collect();
+                let mut half = self.of_classes(&known);
+                let mut others = self.test.of_classes(&unknown);
+                others.name = "unknown half".into();
+                others.labels.clear();
+                half.data.retain(|set| set.used_for != OUT_OF_DISTRIBUTION);
+                let mut report = described(
+                    &others,
+                    OUT_OF_DISTRIBUTION,
+                    0,
+                    "the other classes of the same data",
+                );
+                report.classes = None;
+                half.data.push(report);
+                half.notes.push(format!(
+                    "{count} classes are known; the test photos of the other {} are the out-of-distribution set.",
+                    unknown.len()
+                ));
+                half.ood = vec![others];
+                Ok((half.clone(), half))
+            }
+        }
+    }
+
+    /// The experiment as if these were the only classes.
+    fn of_classes(&self, classes: &[usize]) -> Self {
+        let mut part = self.clone();
+        part.classes = classes
+            .iter()
+            .filter_map(|&class| self.classes.get(class).cloned())
+            .collect();
+        for set in [
+            &mut part.learn,
+            &mut part.selection,
+            &mut part.calibration,
+            &mut part.test,
+        ] {
+            *set = set.of_classes(classes);
+        }
+        for report in &mut part.data {
+            let sets = [&part.learn, &part.calibration, &part.test];
+            if let Some(set) = sets.iter().find(|set| set.name == report.name) {
+                (report.images, report.classes) = (set.images as u64, Some(classes.len()));
+            }
+        }
+        part
+    }
+}
+
 /// Where the images of a run are.
 pub struct ImageFolders<'a> {
     /// The ID images, a folder a class, split into train and test or not.
@@ -64,6 +296,8 @@ pub struct ImageFolders<'a> {
     pub cache: PathBuf,
     /// Images put through the tower together.
     pub batch: usize,
+    /// Whether to encode patches too, for GL-MCM and LoCoOp.
+    pub patches: bool,
     /// Larger images are left out.
     pub limits: DecodeLimits,
 }
@@ -81,11 +315,14 @@ impl Experiment {
         };
         let ood = embedded::OOD_SETS
             .iter()
-            .map(|set| Ok((set.name.to_owned(), open(set.file)?, set.source.to_owned())))
+            .map(|set| {
+                let encoded = Encoded::from(open(set.file)?);
+                Ok((set.name.to_owned(), encoded, set.source.to_owned()))
+            })
             .collect::<Result<Vec<_>>>()?;
         let mut experiment = Self::assemble(
-            &open(embedded::TRAIN)?,
-            Some(&open(embedded::TEST)?),
+            &open(embedded::TRAIN)?.into(),
+            Some(&open(embedded::TEST)?.into()),
             ood.iter()
                 .map(|(name, cache, source)| (name.as_str(), cache, source.as_str())),
             embedded::SOURCE,
@@ -94,7 +331,7 @@ impl Experiment {
         )?;
         // The compact model's text tower was tuned on the whole training half, whose scores are
         // therefore higher than a new photo's: thresholds from it would refuse half of all ID photos.
-        experiment.calibration = every_second(&experiment.test, experiment.width);
+        experiment.calibration = every_second(&experiment.test);
         experiment.data[1].used_for = "choosing settings (in-distribution)".into();
         experiment
             .notes
@@ -123,7 +360,7 @@ impl Experiment {
             limits: folders.limits,
             resume: true,
         };
-        let encoded = |dataset: &Dataset, name: &str| -> Result<FeatureCache> {
+        let encoded = |dataset: &Dataset, name: &str| -> Result<Encoded> {
             let file = folders.cache.join(format!("{name}.safetensors"));
             let report = encode(
                 dataset,
@@ -135,7 +372,23 @@ impl Experiment {
                 &options,
             )?;
             say_skipped(&report);
-            FeatureCache::open(&file)
+            let features = FeatureCache::open(&file)?;
+            let patches = if folders.patches {
+                let file = folders.cache.join(format!("{name}-patches.safetensors"));
+                let patches = encode_patches(
+                    dataset,
+                    model,
+                    &loaded,
+                    device,
+                    &features,
+                    &file,
+                    &folders.limits,
+                )?;
+                Some(Arc::new(patches))
+            } else {
+                None
+            };
+            Ok(Encoded { features, patches })
         };
         let (train, test) = if dataset.is_split() {
             let test = encoded(&dataset.split(Split::Test)?, "id-test")?;
@@ -164,14 +417,14 @@ impl Experiment {
     }
 
     fn assemble<'a>(
-        train: &FeatureCache,
-        test: Option<&FeatureCache>,
-        ood: impl Iterator<Item = (&'a str, &'a FeatureCache, &'a str)>,
+        train: &Encoded,
+        test: Option<&Encoded>,
+        ood: impl Iterator<Item = (&'a str, &'a Encoded, &'a str)>,
         source: &str,
         shots: usize,
         seed: u64,
     ) -> Result<Self> {
-        let classes = train.classes();
+        let classes = train.features.classes();
         if classes.len() < 2 {
             bail!(
                 "{source}: {} class; telling classes apart takes at least two, a folder each",
@@ -179,22 +432,22 @@ impl Experiment {
             );
         }
         if let Some(test) = test
-            && test.classes() != classes
+            && test.features.classes() != classes
         {
             bail!(
                 "{source}: the train and the test half have different classes; give both the same folders"
             );
         }
-        let choice = few_shot(train.labels(), classes.len(), shots, seed);
+        let choice = few_shot(train.features.labels(), classes.len(), shots, seed);
         let mut notes: Vec<String> = choice.warning(classes, shots).into_iter().collect();
         notes.iter().for_each(|note| say(&format!("note: {note}")));
-        let mut is_shot = vec![false; train.len()];
+        let mut is_shot = vec![false; train.features.len()];
         choice
             .indices
             .iter()
             .for_each(|&image| is_shot[image] = true);
-        let rest: Vec<usize> = (0..train.len())
-            .filter(|&image| !is_shot[image] && train.label(image).is_some())
+        let rest: Vec<usize> = (0..train.features.len())
+            .filter(|&image| !is_shot[image] && train.features.label(image).is_some())
             .collect();
         let learn = image_set("learning", train, choice.indices.iter().copied());
         let (calibration, test) = match test {
@@ -233,16 +486,15 @@ impl Experiment {
         ];
         let mut sets = Vec::new();
         for (name, cache, source) in ood {
-            if cache.width() != train.width() {
+            let (found, expected) = (cache.features.width(), train.features.width());
+            if found != expected {
                 bail!(
-                    "{name}: features of width {} beside {}; encode it with the same model",
-                    cache.width(),
-                    train.width()
+                    "{name}: features of width {found} beside {expected}; encode it with the same model"
                 );
             }
-            let mut set = image_set(name, cache, 0..cache.len());
+            let mut set = image_set(name, cache, 0..cache.features.len());
             set.labels.clear();
-            let mut report = described(&set, "out-of-distribution test", 0, source);
+            let mut report = described(&set, OUT_OF_DISTRIBUTION, 0, source);
             report.classes = None;
             data.push(report);
             sets.push(set);
@@ -256,7 +508,7 @@ impl Experiment {
             ood: sets,
             data,
             notes,
-            width: train.width(),
+            width: train.features.width(),
         })
     }
 }
@@ -266,29 +518,22 @@ pub fn prompt_name(folder: &str) -> String {
     folder.replace('_', " ").trim().to_owned()
 }
 
-fn labelled(cache: &FeatureCache) -> impl Iterator<Item = usize> + '_ {
+fn labelled(cache: &Encoded) -> impl Iterator<Item = usize> + '_ {
+    let cache = &cache.features;
     (0..cache.len()).filter(|&image| cache.label(image).is_some())
 }
 
 /// The images at even places of a set.
-fn every_second(set: &ImageSet, width: usize) -> ImageSet {
-    let features = set
-        .features
-        .chunks_exact(width.max(1))
-        .step_by(2)
-        .flatten()
-        .copied()
-        .collect();
+fn every_second(set: &ImageSet) -> ImageSet {
+    let places: Vec<usize> = (0..set.images).step_by(2).collect();
     ImageSet {
         name: "calibration".to_owned(),
-        features,
-        labels: set.labels.iter().copied().step_by(2).collect(),
-        images: set.images.div_ceil(2),
+        ..set.at(&places)
     }
 }
 
 /// Every second image to calibrate on, the others to measure on.
-fn halves(cache: &FeatureCache, images: Vec<usize>) -> (ImageSet, ImageSet) {
+fn halves(cache: &Encoded, images: Vec<usize>) -> (ImageSet, ImageSet) {
     let half = |parity: usize| {
         images
             .iter()
@@ -303,25 +548,24 @@ fn halves(cache: &FeatureCache, images: Vec<usize>) -> (ImageSet, ImageSet) {
     )
 }
 
-fn image_set(name: &str, cache: &FeatureCache, images: impl Iterator<Item = usize>) -> ImageSet {
+fn image_set(name: &str, cache: &Encoded, images: impl Iterator<Item = usize>) -> ImageSet {
     let images: Vec<usize> = images.collect();
-    let mut features = cache.gather(images.iter().copied());
-    for row in features.chunks_exact_mut(cache.width().max(1)) {
-        let norm = row
-            .iter()
-            .map(|value| value * value)
-            .sum::<f32>()
-            .sqrt()
-            .max(1e-12);
-        row.iter_mut().for_each(|value| *value /= norm);
-    }
+    let files = cache.features.files();
     ImageSet {
         name: name.to_owned(),
-        features,
+        features: cache.features.gather(images.iter().copied()),
         labels: images
             .iter()
-            .filter_map(|&image| cache.label(image))
+            .filter_map(|&image| cache.features.label(image))
             .collect(),
+        files: images
+            .iter()
+            .filter_map(|&image| files.get(image).map(|&file| file.to_owned()))
+            .collect(),
+        patches: cache.patches.as_ref().map(|patches| Patches {
+            cache: Arc::clone(patches),
+            images: images.clone(),
+        }),
         images: images.len(),
     }
 }

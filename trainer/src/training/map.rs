@@ -6,7 +6,7 @@
 use anyhow::Result;
 use shared::bundle::{MapPoint, TensorValues};
 
-use super::batches::shuffled;
+use super::batches::{shuffled, unit_rows};
 use super::experiment::{Experiment, ImageSet};
 use super::run::Learned;
 
@@ -37,7 +37,10 @@ pub fn lay_out(experiment: &Experiment, learned: &Learned, seed: u64) -> Result<
     let name = |class: usize| experiment.classes.get(class).cloned();
     let mut series = vec!["in-distribution images".to_owned()];
     for image in sample(experiment.test.images, IMAGES, seed) {
-        features.extend_from_slice(row(&experiment.test.features, image, width));
+        features.extend(unit_rows(
+            row(&experiment.test.features, image, width),
+            width,
+        ));
         kinds.push((
             0,
             experiment
@@ -108,7 +111,7 @@ fn push_ood(
     kinds: &mut Vec<(usize, Option<String>)>,
 ) {
     for image in sample(set.images, share, seed) {
-        features.extend_from_slice(row(&set.features, image, width));
+        features.extend(unit_rows(row(&set.features, image, width), width));
         kinds.push((series, None));
     }
 }

@@ -134,11 +134,14 @@ pub fn objective(
     let [contexts, classes, width] = negative.dims();
     let flat = negative.clone().reshape([contexts * classes, width]);
     match config.nis {
-        NisLoss::Paper => {
+        NisLoss::Paper | NisLoss::Off => {
+            let text = loss::negative_positive_distance(negative.clone(), positive) * config.beta
+                + loss::negative_negative_distance(negative) * config.gamma;
+            if config.nis == NisLoss::Off {
+                return text;
+            }
             let logits = features.matmul(flat.transpose()) * logit_scale;
-            loss::negative_image_similarity(logits)
-                + loss::negative_positive_distance(negative.clone(), positive) * config.beta
-                + loss::negative_negative_distance(negative) * config.gamma
+            loss::negative_image_similarity(logits) + text
         }
         NisLoss::Released => {
             let prompts = Tensor::cat(vec![positive.clone(), flat], 0);

@@ -10,20 +10,22 @@ use burn::tensor::{Device, Tensor};
 use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
 use shared::clip::{ClipConfig, TextTower, Tokenizer, Weights, normalize};
 use shared::prompt::{ContextEncoder, PromptEncoder, template};
-use shared::score::ClassFeatures;
+use shared::score::{ClassFeatures, Input};
 
 use super::batches::LabelledFeatures;
 use super::config::TrainingConfig;
 use super::experiment::Experiment;
 use super::learner::ContextLearner;
 use super::positive::unit;
-use super::{negative, positive, probe};
+use super::{locoop, negative, positive, probe};
 use crate::model::{ModelDirectory, TEXT_FILE};
 use crate::output;
 use crate::progress::{Progress, say};
 
 /// Steps between two checkpoints of a stage.
 const CHECKPOINT_STEPS: usize = 25;
+/// Share of the entries of image features that ReAct leaves as they are, as in its paper.
+const CLIPPED_ABOVE: f64 = 0.9;
 /// Prompts that pass through the text tower together outside training.
 const PROMPT_BATCH: usize = 256;
 
@@ -33,17 +35,39 @@ pub struct Learned {
     pub classes: ClassFeatures,
     /// `[1, k or 1, M, width]`.
     pub positive_contexts: Tensor<4>,
-    /// `[p, k or 1, M, width]`.
-    pub negative_contexts: Tensor<4>,
+    /// `[p, k or 1, M, width]`; none where no method needs them.
+    pub negative_contexts: Option<Tensor<4>>,
+    /// `[1, k or 1, M, width]`; none where no method needs them or there are no patches.
+    pub locoop_contexts: Option<Tensor<4>>,
     /// Loss of every step of stage 1.
     pub positive_losses: Vec<f32>,
     /// Loss of every step of stage 2.
     pub negative_losses: Vec<f32>,
+    /// Loss of every step of LoCoOp.
+    pub locoop_losses: Vec<f32>,
     /// Mean cosine between the negatives of a class, before and after stage 2: near 1 they have
     /// collapsed onto each other.
     pub negative_spread: (f32, f32),
     /// Seconds by part.
     pub timings: BTreeMap<String, f64>,
+}
+
+impl Learned {
+    /// The losses of each stage that ran: its name, what the loss is, and its values.
+    pub fn losses(&self) -> Vec<(&'static str, &'static str, &[f32])> {
+        [
+            (
+                "Stage 1: positive prompts",
+                "cross-entropy",
+                &self.positive_losses[..],
+            ),
+            ("Stage 2: negative prompts", "total", &self.negative_losses),
+            ("LoCoOp", "total", &self.locoop_losses),
+        ]
+        .into_iter()
+        .filter(|(_, _, losses)| !losses.is_empty())
+        .collect()
+    }
 }
 
 /// Where a run keeps its unfinished stages.
@@ -87,7 +111,12 @@ impl Checkpoints {
         self.folder.join(format!("{stage}.checkpoint"))
     }
 
-    fn restore(&self, stage: &str, learner: &mut ContextLearner) -> Result<()> {
+    fn seconds_path(&self, stage: &str) -> PathBuf {
+        self.folder.join(format!("{stage}.seconds.txt"))
+    }
+
+    /// Takes up an unfinished stage; the seconds that it took so far.
+    fn restore(&self, stage: &str, learner: &mut ContextLearner) -> Result<f64> {
         let path = self.path(stage);
         if path.is_file() {
             let shown = path.display().to_string();
@@ -95,10 +124,12 @@ impl Checkpoints {
             learner.restore(&tensors).with_context(|| shown)?;
             say(&format!("resuming {stage} at step {}", learner.step()));
         }
-        Ok(())
+        let seconds = std::fs::read_to_string(self.seconds_path(stage)).unwrap_or_default();
+        Ok(seconds.parse().unwrap_or_default())
     }
 
-    fn save(&self, stage: &str, learner: &ContextLearner) -> Result<()> {
+    fn save(&self, stage: &str, learner: &ContextLearner, seconds: f64) -> Result<()> {
+        output::write_file(&self.seconds_path(stage), seconds.to_string().as_bytes())?;
         let tensors: Tensors = learner.to_tensors()?;
         output::write_sealed(&self.path(stage), encode_tensors(&tensors, Precision::F32)?)
     }
@@ -117,22 +148,21 @@ pub fn frozen_text_tower(model: &ModelDirectory, device: &Device) -> Result<Text
     Ok(TextTower::load(&weights, &model.config.text, model.config.embed_dim)?.no_grad())
 }
 
-/// Learns positive contexts, the probe and negative contexts.
+/// Learns what the kinds of similarities in `needed` take: positive contexts always, negative ones,
+/// LoCoOp's and the probe where they are asked for.
 pub fn learn(
     model: &ModelDirectory,
     experiment: &Experiment,
     config: &TrainingConfig,
     device: &Device,
     checkpoints: &Checkpoints,
+    needed: &[Input],
 ) -> Result<Learned> {
     let autodiff = device.clone().autodiff();
     let tower = frozen_text_tower(model, &autodiff)?;
     let tokenizer = model.tokenizer()?;
     check_lengths(&tower, config)?;
     let mut timings = BTreeMap::new();
-    let mut timed = |part: &str, since: Instant| {
-        timings.insert(part.to_owned(), since.elapsed().as_secs_f64());
-    };
     let prompts = PromptEncoder::new(
         &tower,
         &tokenizer,
@@ -148,61 +178,150 @@ pub fn learn(
     let logit_scale = model.config.logit_scale;
     let classes = experiment.classes.len();
 
-    let since = Instant::now();
     let mut stage = positive::learner(&tower, &tokenizer, classes, config);
-    run_stage("stage 1", &mut stage, checkpoints, |learner| {
+    let seconds = run_stage("stage 1", &mut stage, checkpoints, |learner| {
         positive::advance(learner, &mut encoder, &images, logit_scale, config)
     })?;
-    timed("stage 1: positive prompts", since);
+    timings.insert("stage 1: positive prompts".to_owned(), seconds);
     let positive_contexts = stage.contexts();
     let positive_losses = stage.losses().to_vec();
     let positive = unit(encoder.encode(positive_contexts.clone()));
     let positive = positive.squeeze_dim::<2>(0);
 
-    let since = Instant::now();
-    let probe = probe::train(&images, classes, &autodiff)?;
-    timed("linear probe", since);
+    let (mut locoop_contexts, mut locoop_losses) = (None, Vec::new());
+    if needed.contains(&Input::LoCoOp) && experiment.has_patches() {
+        let mut stage = positive::learner(&tower, &tokenizer, classes, config);
+        let seconds = run_stage("LoCoOp", &mut stage, checkpoints, |learner| {
+            locoop::advance(
+                learner,
+                &mut encoder,
+                &images,
+                &experiment.learn,
+                logit_scale,
+                config,
+            )
+        })?;
+        timings.insert("LoCoOp".to_owned(), seconds);
+        locoop_contexts = Some(stage.contexts());
+        locoop_losses = stage.losses().to_vec();
+    }
 
-    let since = Instant::now();
-    let mut stage = negative::learner(&tower, &tokenizer, classes, config);
-    let spread = |negative: Tensor<3>| -> f32 {
-        shared::prompt::loss::negative_negative_distance(negative).into_scalar()
-    };
-    let spread_before = spread(unit(encoder.encode(stage.contexts())));
-    run_stage("stage 2", &mut stage, checkpoints, |learner| {
-        negative::advance(
-            learner,
-            &mut encoder,
-            &images,
-            &positive,
-            logit_scale,
-            config,
-        )
-    })?;
-    timed("stage 2: negative prompts", since);
-    let negative_contexts = stage.contexts();
-    let negative = unit(encoder.encode(negative_contexts.clone()));
-    let spread_after = spread(negative.clone());
+    let mut probe_of_images = None;
+    if needed.contains(&Input::Probe) {
+        let since = Instant::now();
+        probe_of_images = Some(probe::train(&images, classes, &autodiff)?);
+        timings.insert("linear probe".to_owned(), since.elapsed().as_secs_f64());
+    }
 
-    let zero_shot = zero_shot_features(&tower, &tokenizer, &experiment.classes, template::PHOTO);
-    let classes = ClassFeatures {
-        embed_dim: model.config.embed_dim,
-        logit_scale,
-        positive: values(positive)?,
-        negative: values(negative)?,
-        zero_shot: values(zero_shot)?,
-        probe: Some(probe),
-    };
-    classes.check()?;
-    Ok(Learned {
-        classes,
+    let (mut negative_contexts, mut negative_losses) = (None, Vec::new());
+    let mut negative_spread = (0.0, 0.0);
+    if needed.contains(&Input::Negative) {
+        let mut stage = negative::learner(&tower, &tokenizer, classes, config);
+        let spread = |negative: Tensor<3>| -> f32 {
+            shared::prompt::loss::negative_negative_distance(negative).into_scalar()
+        };
+        let spread_before = spread(unit(encoder.encode(stage.contexts())));
+        let seconds = run_stage("stage 2", &mut stage, checkpoints, |learner| {
+            negative::advance(
+                learner,
+                &mut encoder,
+                &images,
+                &positive,
+                logit_scale,
+                config,
+            )
+        })?;
+        timings.insert("stage 2: negative prompts".to_owned(), seconds);
+        negative_spread = (
+            spread_before,
+            spread(unit(encoder.encode(stage.contexts()))),
+        );
+        negative_contexts = Some(stage.contexts());
+        negative_losses = stage.losses().to_vec();
+    }
+
+    let mut learned = Learned {
+        classes: ClassFeatures::default(),
         positive_contexts,
         negative_contexts,
+        locoop_contexts,
         positive_losses,
-        negative_losses: stage.losses().to_vec(),
-        negative_spread: (spread_before, spread_after),
+        negative_losses,
+        locoop_losses,
+        negative_spread,
         timings,
+    };
+    learned.classes = ClassFeatures {
+        react_clip: Some(react_clip(&experiment.learn.features)),
+        probe: probe_of_images,
+        ..prompt_features(
+            model,
+            &tower,
+            &tokenizer,
+            &experiment.classes,
+            config,
+            &learned,
+        )?
+    };
+    learned.classes.check()?;
+    Ok(learned)
+}
+
+/// Puts the learned contexts before other class names (the open-vocabulary protocol). What knows
+/// only the classes that were learned from, the probe, is left out.
+pub fn for_other_names(
+    model: &ModelDirectory,
+    names: &[String],
+    config: &TrainingConfig,
+    device: &Device,
+    learned: &mut Learned,
+) -> Result<()> {
+    if config.class_specific {
+        bail!("--class-specific: contexts of single classes cannot be put before other names");
+    }
+    let tower = frozen_text_tower(model, &device.clone().autodiff())?;
+    let tokenizer = model.tokenizer()?;
+    learned.classes = prompt_features(model, &tower, &tokenizer, names, config, learned)?;
+    learned.classes.check()?;
+    Ok(())
+}
+
+/// The features of class names behind learned contexts and in hand-written prompts.
+fn prompt_features(
+    model: &ModelDirectory,
+    tower: &TextTower,
+    tokenizer: &Tokenizer,
+    names: &[String],
+    config: &TrainingConfig,
+    learned: &Learned,
+) -> Result<ClassFeatures> {
+    let prompts = PromptEncoder::new(tower, tokenizer, names, config.context_tokens);
+    let mut encoder = ContextEncoder::new(tower.clone(), prompts, config.class_specific);
+    let mut behind = |contexts: &Tensor<4>| values(unit(encoder.encode(contexts.clone())));
+    let positive = behind(&learned.positive_contexts)?;
+    let mut optional = |contexts: &Option<Tensor<4>>| match contexts {
+        Some(contexts) => behind(contexts),
+        None => Ok(Vec::new()),
+    };
+    Ok(ClassFeatures {
+        embed_dim: model.config.embed_dim,
+        logit_scale: model.config.logit_scale,
+        positive,
+        negative: optional(&learned.negative_contexts)?,
+        locoop: optional(&learned.locoop_contexts)?,
+        zero_shot: values(zero_shot_features(tower, tokenizer, names, template::PHOTO))?,
+        ..ClassFeatures::default()
     })
+}
+
+/// Where ReAct clips: the 90th percentile of all entries of the features that were learned from.
+fn react_clip(features: &[f32]) -> f32 {
+    let mut entries = features.to_vec();
+    if entries.is_empty() {
+        return f32::MAX;
+    }
+    let place = (CLIPPED_ABOVE * (entries.len() - 1) as f64).round() as usize;
+    *entries.select_nth_unstable_by(place, f32::total_cmp).1
 }
 
 /// Unit text features `[names, d]` of hand-written prompts.
@@ -242,13 +361,16 @@ pub fn fingerprint(
     Ok(serde_json::to_string(&parts)?)
 }
 
+/// Runs a stage to its end; the seconds that it took, those of interrupted runs among them.
 fn run_stage(
     name: &str,
     learner: &mut ContextLearner,
     checkpoints: &Checkpoints,
     mut step: impl FnMut(&mut ContextLearner) -> Result<f32>,
-) -> Result<()> {
-    checkpoints.restore(name, learner)?;
+) -> Result<f64> {
+    let before = checkpoints.restore(name, learner)?;
+    let since = Instant::now();
+    let seconds = || before + since.elapsed().as_secs_f64();
     let progress = Progress::new(name, "steps", learner.steps() as u64);
     progress.skip(learner.step() as u64);
     while !learner.is_finished() {
@@ -256,10 +378,10 @@ fn run_stage(
         progress.note(format!("loss {loss:.4}"));
         progress.advance(1);
         if learner.step().is_multiple_of(CHECKPOINT_STEPS) || learner.is_finished() {
-            checkpoints.save(name, learner)?;
+            checkpoints.save(name, learner, seconds())?;
         }
     }
-    Ok(())
+    Ok(seconds())
 }
 
 fn check_lengths(tower: &TextTower, config: &TrainingConfig) -> Result<()> {

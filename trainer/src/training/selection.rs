@@ -4,12 +4,14 @@
 //! out-of-distribution part; every class takes its turn. No set that is reported is looked at.
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 use serde::Serialize;
 use shared::metric::{auroc, fpr_at_tpr};
-use shared::score::{Method, MethodSettings, Similarities, SimilarityBuffer};
+use shared::score::{Input, Method, MethodSettings, Similarities, SimilarityBuffer};
 
 use super::batches::shuffled;
 use super::experiment::ImageSet;
+use super::labels::LabelPool;
 
 /// Parts that the classes are dealt into; each is left out once.
 const FOLDS: usize = 5;
@@ -58,16 +60,19 @@ pub fn choose(candidates: &[Candidate]) -> Option<&Candidate> {
 
 /// Measures each of `settings` with classes left out.
 ///
-/// `similarities` are those of the calibration images with all classes. A part without an image of
-/// a kept class, or without one of a left-out class, measures nothing and is passed over; when that
-/// is every part, as with very few classes or images, there is nothing to choose by, and the result
-/// is empty.
+/// `similarities` are those of the calibration images with all classes, and with all words of
+/// `pool` where there is one: its negative labels are mined anew for the classes that are kept, so
+/// that names near a left-out class are among them as they are for a class nobody knew of.
+/// A part without an image of a kept class, or without one of a left-out class, measures nothing and is
+/// passed over; when that is every part, as with very few classes or images, there is nothing to choose
+/// by, and the result is empty.
 pub fn measure(
     method: &dyn Method,
     settings: &[MethodSettings],
     similarities: &SimilarityBuffer,
     calibration: &ImageSet,
     classes: usize,
+    pool: Option<&LabelPool>,
     seed: u64,
 ) -> Result<Vec<Candidate>> {
     let kept: Vec<Vec<usize>> = (0..DEALS)
@@ -85,15 +90,20 @@ pub fn measure(
             })
         })
         .collect();
-    settings
+    let mined: Vec<Vec<usize>> = kept
         .iter()
+        .map(|kept| pool.map_or(Vec::new(), |pool| pool.mine(kept)))
+        .collect();
+    settings
+        .par_iter()
         .map(|&setting| {
             let rates = kept
                 .iter()
-                .filter(|kept| measures_something(kept, &calibration.labels))
-                .map(|kept| {
+                .zip(&mined)
+                .filter(|(kept, _)| measures_something(kept, &calibration.labels))
+                .map(|(kept, mined)| {
                     let (inside, outside) =
-                        scores(method, setting, similarities, calibration, kept)?;
+                        scores(method, setting, similarities, calibration, kept, mined)?;
                     Ok((
                         auroc(&inside, &outside)?,
                         fpr_at_tpr(&inside, &outside, 0.95)?,
@@ -128,40 +138,58 @@ fn measures_something(kept: &[usize], labels: &[usize]) -> bool {
     inside > 0 && inside < labels.len()
 }
 
-/// Scores of the images of kept classes and of left-out ones, with the kept classes' prompts only.
+/// Scores of the images of kept classes and of left-out ones, with the kept classes' prompts and
+/// the mined words only.
 fn scores(
     method: &dyn Method,
     settings: MethodSettings,
     similarities: &SimilarityBuffer,
     images: &ImageSet,
     kept: &[usize],
+    mined: &[usize],
 ) -> Result<(Vec<f64>, Vec<f64>)> {
     let rows = similarities.rows();
     let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    let classes = images.labels.iter().max().map_or(0, |&label| label + 1);
+    let mut is_kept = vec![false; classes];
+    kept.iter().for_each(|&class| {
+        if let Some(is_kept) = is_kept.get_mut(class) {
+            *is_kept = true;
+        }
+    });
     for image in 0..rows.rows {
         let row = rows.row(image)?;
-        let only = |values: &[f32]| -> Vec<f32> {
-            let classes = row.positive.len().max(1);
-            values
-                .chunks_exact(classes)
-                .flat_map(|group| kept.iter().filter_map(|&class| group.get(class).copied()))
-                .collect()
-        };
-        let (positive, negative) = (only(row.positive), only(row.negative));
-        let (zero_shot, probe) = (only(row.zero_shot), only(row.probe));
-        let restricted = Similarities {
-            positive: &positive,
-            negative: &negative,
-            zero_shot: &zero_shot,
-            probe: &probe,
-            ..row
-        };
+        // One probability a class stands in every group of values by class.
+        let group = method.class_probabilities(&row, &settings)?.len();
+        let values: Vec<Vec<f32>> = method
+            .needs()
+            .iter()
+            .map(|&input| {
+                let of = |group: &[f32], places: &[usize]| -> Vec<f32> {
+                    let place = |&place: &usize| group.get(place).copied();
+                    places.iter().filter_map(place).collect()
+                };
+                match input {
+                    Input::Mined => of(row.get(input), mined),
+                    input if input.is_by_class() => row
+                        .get(input)
+                        .chunks_exact(group.max(1))
+                        .flat_map(|group| of(group, kept))
+                        .collect(),
+                    input => row.get(input).to_vec(),
+                }
+            })
+            .collect();
+        let restricted = method.needs().iter().zip(&values).fold(
+            Similarities::new(row.logit_scale),
+            |all, (&input, values)| all.with(input, values),
+        );
         let score = method.score(&restricted, &settings)?;
         let label = *images
             .labels
             .get(image)
             .context("a calibration image without a class")?;
-        if kept.contains(&label) {
+        if is_kept.get(label).copied().unwrap_or_default() {
             inside.push(score)
         } else {
             outside.push(score)
@@ -177,12 +205,8 @@ mod tests {
     use super::*;
 
     fn candidate(temperature: f32, auroc: f64, fpr95: f64) -> Candidate {
-        let settings = MethodSettings {
-            temperature,
-            negative_weight: 1.0,
-        };
         Candidate {
-            settings,
+            settings: MethodSettings::at_temperature(temperature),
             auroc,
             fpr95,
             standard_error: 0.01,
@@ -206,7 +230,7 @@ mod tests {
                 ..Default::default()
             };
             let similarities = classes.similarities_all(features).unwrap();
-            measure(&NegPrompt, &settings, &similarities, &images, 2, 0).unwrap()
+            measure(&NegPrompt, &settings, &similarities, &images, 2, None, 0).unwrap()
         };
         // Two classes dealt into five parts: three parts are empty, and once were an error.
         let both = measured(vec![0, 1, 0], &[0.9, 0.1, 0.1, 0.9, 0.8, 0.3]);

@@ -417,6 +417,7 @@ mod tests {
             features: labels.iter().map(|&label| label as f32).collect(),
             labels: labels.to_vec(),
             images: labels.len(),
+            ..ImageSet::default()
         };
         let labels: Vec<usize> = (0..24).map(|image| image % 8).collect();
         let experiment = Experiment {

@@ -26,9 +26,12 @@ pub fn start() {
     );
 }
 
-/// Whether the method can score against the classes: edited ones have no linear probe.
+/// Whether the method can score against the classes: for edited ones there are their prompts, but
+/// no linear probe and no labels mined far from them.
 pub fn is_usable(id: &str, edited: bool) -> bool {
-    method(id).is_some_and(|method| !edited || !method.needs().contains(&Input::Probe))
+    let of_names =
+        |input: &Input| matches!(input, Input::Positive | Input::Negative | Input::ZeroShot);
+    method(id).is_some_and(|method| !edited || method.needs().iter().all(of_names))
 }
 
 /// Shows the methods with what they reached, and the chosen one's equation.

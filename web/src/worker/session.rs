@@ -113,6 +113,7 @@ impl Session {
             classes: manifest.classes.clone(),
             methods: manifest
                 .usable_methods()
+                .filter(|(_, method)| own.offers(*method, false))
                 .map(|(entry, _)| entry.clone())
                 .collect(),
             figures: manifest.figures.clone(),

@@ -261,13 +261,32 @@ impl Direct {
         pooled
     }
 
+    /// `pixels`: `[batch, 3, size, size]` → the last maps, `[batch, rows · columns, width]`, on one
+    /// thread.
+    pub fn maps(&self, pixels: &[f32], size: usize) -> Vec<f32> {
+        let step = stride(self.width());
+        pixels
+            .chunks_exact((3 * size * size).max(1))
+            .flat_map(|pixels| {
+                let map = self.map(pixels, size);
+                let rows = map.values.chunks_exact(step);
+                rows.flat_map(|pixel| pixel[..self.width()].to_vec())
+                    .collect::<Vec<f32>>()
+            })
+            .collect()
+    }
+
     fn pooled_one(&self, pixels: &[f32], size: usize) -> Vec<f32> {
+        self.map(pixels, size).mean()
+    }
+
+    fn map(&self, pixels: &[f32], size: usize) -> Map {
         let x = stem(&self.stem, pixels, size);
         let x = self.blocks.iter().fold(x, |x, block| block.run(&x));
         let mut map = Map::zeros(x.rows, x.columns, self.head.outputs);
         let step = stride(x.channels);
         self.head.run(&x.values, step, None, &mut map.values);
-        map.mean()
+        map
     }
 }
 

@@ -3,8 +3,8 @@
 //! Reference: `efficientnet_lite` in the TensorFlow TPU models, and its PyTorch
 //! port `efficientnet-lite-pytorch`.
 //!
-//! The convolutions are written twice: as Burn's operations ([`layers`]), which run on a GPU and
-//! carry gradients, and as fused loops for the CPU ([`direct`]), natively and in WASM, which are
+//! The convolutions are written twice: as Burn's operations (`layers`), which run on a GPU and
+//! carry gradients, and as fused loops for the CPU (`direct`), natively and in WASM, which are
 //! several times as fast there. Which one runs is decided by the device, here and nowhere else;
 //! both are held against the same PyTorch fixtures.
 
@@ -68,6 +68,30 @@ impl EfficientNetLite {
         match &self.projection {
             Some(projection) => projection.forward(pooled),
             None => pooled,
+        }
+    }
+
+    /// `pixels`: `[batch, 3, size, size]` → the pixels of the last map in the joint space,
+    /// `[batch, rows · columns, embed_dim]`, not normalised.
+    pub fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
+        let maps = match &self.convolutions {
+            Convolutions::Layers(layers) => {
+                let map = layers.map(pixels);
+                let [batch, width, rows, columns] = map.dims();
+                map.reshape([batch, width, rows * columns]).swap_dims(1, 2)
+            }
+            Convolutions::Direct(direct) => {
+                let ([batch, _, size, _], device) = (pixels.dims(), pixels.device());
+                let pixels: Vec<f32> = pixels.into_data().iter().collect();
+                let maps = direct.maps(&pixels, size);
+                let patches = maps.len() / (batch * direct.width()).max(1);
+                let shape = [batch, patches, direct.width()];
+                Tensor::from_data(TensorData::new(maps, shape), &device)
+            }
+        };
+        match &self.projection {
+            Some(projection) => projection.forward(maps),
+            None => maps,
         }
     }
 

@@ -3,6 +3,8 @@
 //!
 //! The models are the small random ones of `tests/fixtures`, the images are drawn here.
 
+mod bench;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -22,7 +24,9 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/clip");
 #[test]
 fn every_command_explains_itself() {
     let help = trainer(&["--help"]).success();
-    for command in ["train", "encode", "import", "eval", "predict", "export"] {
+    for command in [
+        "train", "encode", "import", "eval", "predict", "export", "bench",
+    ] {
         assert!(help.stdout.contains(command), "{}", help.stdout);
         let text = trainer(&[command, "--help"]).success().stdout;
         assert!(text.contains("Usage:") && text.contains("--"), "{text}");

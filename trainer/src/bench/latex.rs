@@ -1,0 +1,119 @@
+//! The table of a suite for a paper.
+
+use crate::report::{MethodReport, Report, SetReport};
+
+/// A rate and its standard deviation over seeds; none where a method has no row.
+type Cell = Option<(f64, Option<f64>)>;
+
+/// A `booktabs` table: AUROC and FPR95 of every set and of the average, in per cent, with the
+/// standard deviation over seeds; the best of each column bold.
+pub fn table(report: &Report) -> String {
+    let sets = report.sets();
+    let mut columns: Vec<(&str, bool, Vec<Cell>)> = Vec::new();
+    for name in sets
+        .iter()
+        .copied()
+        .chain((sets.len() > 1).then_some("average"))
+    {
+        let of = |method: &MethodReport| -> Option<SetReport> {
+            match sets.contains(&name) {
+                true => method.ood.get(name).copied(),
+                false => method.average,
+            }
+        };
+        let cells = |rate: fn(SetReport) -> (f64, Option<f64>)| -> Vec<_> {
+            report.methods.iter().map(|m| of(m).map(rate)).collect()
+        };
+        columns.push(("AUROC", true, cells(|set| (set.auroc, set.auroc_deviation))));
+        columns.push((
+            "FPR95",
+            false,
+            cells(|set| (set.fpr95, set.fpr95_deviation)),
+        ));
+    }
+    let mut lines = vec![
+        "% Needs \\usepackage{booktabs}.".to_owned(),
+        format!("\\begin{{tabular}}{{l{}}}", "rr".repeat(columns.len() / 2)),
+        "\\toprule".to_owned(),
+    ];
+    let names = sets
+        .iter()
+        .copied()
+        .chain((sets.len() > 1).then_some("average"));
+    let heads: Vec<String> = names
+        .map(|name| format!("\\multicolumn{{2}}{{c}}{{{}}}", escape(name)))
+        .collect();
+    lines.push(format!(" & {} \\\\", heads.join(" & ")));
+    let rates: Vec<&str> = columns.iter().map(|&(name, ..)| name).collect();
+    lines.push(format!("Method & {} \\\\", rates.join(" & ")));
+    lines.push("\\midrule".to_owned());
+    for (row, method) in report.methods.iter().enumerate() {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|(_, higher, cells)| cell(cells, row, *higher))
+            .collect();
+        let name = escape(&method.name);
+        lines.push(format!("{name} & {} \\\\", cells.join(" & ")));
+    }
+    lines.push("\\bottomrule".to_owned());
+    lines.push("\\end{tabular}".to_owned());
+    lines.join("\n") + "\n"
+}
+
+fn cell(cells: &[Cell], row: usize, higher: bool) -> String {
+    let Some((rate, deviation)) = cells[row] else {
+        return "--".to_owned();
+    };
+    let rates = cells.iter().flatten().map(|(rate, _)| *rate);
+    let best = match higher {
+        true => rates.fold(f64::NEG_INFINITY, f64::max),
+        false => rates.fold(f64::INFINITY, f64::min),
+    };
+    let text = per_cent(rate);
+    let text = if text == per_cent(best) {
+        format!("\\textbf{{{text}}}")
+    } else {
+        text
+    };
+    match deviation {
+        Some(deviation) => format!("{text} $\\pm$ {}", per_cent(deviation)),
+        None => text,
+    }
+}
+
+fn per_cent(rate: f64) -> String {
+    format!("{:.1}", rate * 100.0)
+}
+
+/// Text whose characters LaTeX would take for commands.
+fn escape(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => format!("\\{character}"),
+            '~' => "\\textasciitilde{}".to_owned(),
+            '^' => "\\textasciicircum{}".to_owned(),
+            '\\' => "\\textbackslash{}".to_owned(),
+            other => other.to_string(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_as_many_cells_as_the_head() {
+        let report = crate::report::example();
+        let table = table(&report);
+        let cells = |line: &str| line.matches(" & ").count();
+        let rows: Vec<&str> = table
+            .lines()
+            .filter(|line| line.starts_with("Method") || line.starts_with("NegPrompt"))
+            .collect();
+        assert_eq!(rows.len(), 2, "{table}");
+        assert_eq!(cells(rows[0]), cells(rows[1]));
+        assert!(rows[1].contains("\\textbf{96.3} $\\pm$ 0.4"), "{table}");
+        assert_eq!(escape("50 % of a_b"), "50 \\% of a\\_b");
+    }
+}

@@ -1,0 +1,119 @@
+//! Finished rows on the disk.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use shared::bundle::Map;
+
+use crate::output;
+use crate::report::{
+    DataReport, LossFigure, MethodReport, Mistake, ReliabilityFigure, RocFigure, ScoreFigure,
+    SimilarityFigure,
+};
+
+/// Counted up when rows of an earlier program would mean something else.
+const ROW_VERSION: u32 = 1;
+
+/// One method in one trial.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// What the trial changed; empty for the suite's own settings.
+    pub variant: String,
+    /// The seed of the trial.
+    pub seed: u64,
+    /// What was measured.
+    pub method: MethodReport,
+    /// Seconds to learn what the method needs and to score every image with it, as if it were alone.
+    pub seconds: f64,
+    /// How its scores are distributed.
+    pub scores: ScoreFigure,
+    /// One curve an out-of-distribution set.
+    pub roc: Vec<RocFigure>,
+    /// How often it is right by how sure it is.
+    pub reliability: Option<ReliabilityFigure>,
+    /// Its most confident mistakes.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// What a trial showed beside its rows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// The sets it looked at.
+    pub data: Vec<DataReport>,
+    /// What a reader should know of how it went.
+    pub notes: Vec<String>,
+    /// Losses of the stages.
+    pub losses: Vec<LossFigure>,
+    /// Fig. 3 of the paper.
+    pub similarities: Vec<SimilarityFigure>,
+    /// Fig. 4 of the paper.
+    pub map: Option<Map>,
+    /// Seconds by what was learned.
+    pub timings: BTreeMap<String, f64>,
+}
+
+/// The folder of finished rows.
+pub struct Rows {
+    folder: PathBuf,
+}
+
+impl Rows {
+    /// Rows below the output folder of a suite.
+    pub fn below(out: &Path) -> Result<Self> {
+        let folder = out.join("rows");
+        output::create_folder(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// The key of what a row or a trial depends on: SHA-256 of its JSON, in hexadecimal.
+    pub fn key(parts: &serde_json::Value) -> Result<String> {
+        let text = serde_json::to_vec(&(ROW_VERSION, env!("CARGO_PKG_VERSION"), parts))?;
+        let digest = Sha256::digest(&text);
+        Ok(digest[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
+    }
+
+    /// A row or record that an earlier run finished. One that cannot be read is made again.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let bytes = std::fs::read(self.path(key)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Keeps a row or record, whole or not at all.
+    pub fn put<T: Serialize>(&self, key: &str, value: &T) -> Result<()> {
+        let bytes = serde_json::to_vec(value).context("writing a finished row")?;
+        output::write_file(&self.path(key), &bytes)
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.folder.join(format!("{key}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_found_again_and_what_is_broken_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::below(folder.path()).unwrap();
+        let key = Rows::key(&serde_json::json!({"seed": 1})).unwrap();
+        assert_ne!(key, Rows::key(&serde_json::json!({"seed": 2})).unwrap());
+        assert!(rows.get::<TrialRecord>(&key).is_none());
+        let record = TrialRecord {
+            notes: vec!["one".into()],
+            ..Default::default()
+        };
+        rows.put(&key, &record).unwrap();
+        assert_eq!(rows.get::<TrialRecord>(&key).unwrap().notes, record.notes);
+        std::fs::write(rows.path(&key), b"{\"notes\": [").unwrap();
+        assert!(rows.get::<TrialRecord>(&key).is_none());
+    }
+}

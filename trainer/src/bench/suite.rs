@@ -1,0 +1,127 @@
+//! What each suite tries.
+
+use std::fmt::Display;
+
+use clap::ValueEnum;
+use shared::score::{Method, method};
+
+use super::trial::{Trial, all_methods};
+use crate::training::TrainingConfig;
+use crate::training::config::NisLoss;
+use crate::training::experiment::ClassSplit;
+
+/// Share of the classes that the open-vocabulary protocol learns.
+const LEARNED_SHARE: f64 = 0.1;
+
+/// A collection of trials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// Every method on the embedded data, or on --data
+    Default,
+    /// Learn a tenth of the classes, measure with all class names: CoOp, LoCoOp, NegPrompt
+    OpenVocabulary,
+    /// Half of the classes unknown, photos of the same kind: nothing but the class tells them apart
+    Hard,
+    /// NegPrompt without each of its losses, and over p, M and shots
+    Ablation,
+    /// ImageNet-1k against iNaturalist, SUN, Places and Textures, below --root
+    Paper,
+}
+
+/// What the trials of a suite share.
+pub struct SuiteOptions {
+    /// The suite's own settings.
+    pub config: TrainingConfig,
+    /// Seeds of its trials.
+    pub seeds: Vec<u64>,
+}
+
+/// The trials of a suite, seed after seed.
+pub fn plan(suite: Suite, options: &SuiteOptions) -> Vec<Trial> {
+    let all = all_methods();
+    let some = |ids: &[&str]| -> Vec<&'static dyn Method> {
+        ids.iter().filter_map(|id| method(id)).collect()
+    };
+    let mut trials = Vec::new();
+    for &seed in &options.seeds {
+        let config = TrainingConfig {
+            seed,
+            ..options.config.clone()
+        };
+        let trial = |variant: String, config: TrainingConfig, split, methods| Trial {
+            variant,
+            config,
+            split,
+            methods,
+        };
+        match suite {
+            Suite::Default | Suite::Paper => {
+                trials.push(trial(String::new(), config, ClassSplit::All, all.clone()));
+            }
+            Suite::OpenVocabulary => trials.push(trial(
+                String::new(),
+                config,
+                ClassSplit::OpenVocabulary {
+                    share: LEARNED_SHARE,
+                    seed,
+                },
+                some(&["negprompt", "coop", "locoop", "locoop-gl", "mcm"]),
+            )),
+            Suite::Hard => trials.push(trial(
+                String::new(),
+                config,
+                ClassSplit::HalfUnknown { seed },
+                all.clone(),
+            )),
+            Suite::Ablation => {
+                let own = some(&["negprompt"]);
+                trials.extend(
+                    ablations(&config).into_iter().map(|(variant, config)| {
+                        trial(variant, config, ClassSplit::All, own.clone())
+                    }),
+                );
+            }
+        }
+    }
+    trials
+}
+
+/// The settings as they are, without each loss, and with other numbers of prompts, context tokens
+/// and shots.
+fn ablations(config: &TrainingConfig) -> Vec<(String, TrainingConfig)> {
+    let mut variants = vec![(String::new(), config.clone())];
+    let mut vary = |variant: &str, change: &dyn Fn(&mut TrainingConfig)| {
+        let mut changed = config.clone();
+        change(&mut changed);
+        if changed != *config {
+            variants.push((variant.to_owned(), changed));
+        }
+    };
+    vary("without NIS", &|config| config.nis = NisLoss::Off);
+    vary("without NPD", &|config| config.beta = 0.0);
+    vary("without NND", &|config| config.gamma = 0.0);
+    vary("without the joint loss", &|config| config.delta = 0.0);
+    vary("without mixed images", &|config| config.epsilon = 0.0);
+    vary("the paper's losses alone", &|config| {
+        (config.delta, config.epsilon) = (0.0, 0.0);
+    });
+    vary("the released code's losses", &|config| {
+        config.nis = NisLoss::Released;
+        (config.delta, config.epsilon) = (0.0, 0.0);
+    });
+    let numbered = |name: &str, value: &dyn Display| format!("{name} = {value}");
+    for negatives in [1, 2, 4] {
+        vary(&numbered("p", &negatives), &|config| {
+            config.negatives = negatives;
+        });
+    }
+    for tokens in [4, 8, 16] {
+        vary(&numbered("M", &tokens), &|config| {
+            config.context_tokens = tokens;
+        });
+    }
+    for shots in [1, 4, 8, 16] {
+        vary(&numbered("shots", &shots), &|config| config.shots = shots);
+    }
+    variants
+}

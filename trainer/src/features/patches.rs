@@ -1,0 +1,110 @@
+//! Features of image patches, for GL-MCM and LoCoOp, in a file of their own: they take as much as
+//! fifty features of whole images, and few methods need them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
+use shared::clip::preprocess::DecodeLimits;
+
+use super::cache::FeatureCache;
+use super::key::hexadecimal;
+use super::layout::{CacheHeader, FeaturePrecision};
+use super::prepare::prepare;
+use super::stream::in_batches;
+use super::writer::CacheWriter;
+use crate::data::Dataset;
+use crate::model::{LoadedImageTower, ModelDirectory};
+use crate::progress::Progress;
+
+/// Images that go through the tower together.
+const TOGETHER: usize = 16;
+
+/// Computes `[patches, d]` for each image that `features` holds into `file`, in the same order; a
+/// finished file of the same model and images is taken over.
+///
+/// # Errors
+/// When an image can no longer be read, or the file cannot be written.
+pub fn encode_patches(
+    dataset: &Dataset,
+    model: &ModelDirectory,
+    loaded: &LoadedImageTower,
+    device: &Device,
+    features: &FeatureCache,
+    file: &Path,
+    limits: &DecodeLimits,
+) -> Result<FeatureCache> {
+    let config = &model.config;
+    let side = config.preprocessing.size as usize;
+    let forward = |pixels: Vec<f32>| -> Result<Vec<f32>> {
+        let data = TensorData::new(pixels, [1, 3, side, side]);
+        let patches = loaded.tower.patches(Tensor::<4>::from_data(data, device));
+        patches
+            .into_data()
+            .try_into_vec::<f32>()
+            .context("reading features of patches from the device")
+    };
+    let width = forward(vec![0.0; 3 * side * side])?.len();
+    let header = CacheHeader {
+        classes: features.classes().to_vec(),
+        model: config.name.clone(),
+        key: format!("{} patches", loaded.key),
+        width,
+        precision: FeaturePrecision::F16,
+    };
+    if let Ok(earlier) = FeatureCache::open(file)
+        && earlier.header() == &header
+        && earlier.len() == features.len()
+        && (0..features.len()).all(|image| earlier.hash(image) == features.hash(image))
+    {
+        return Ok(earlier);
+    }
+    let names = features.files();
+    let items: Vec<_> = dataset
+        .items
+        .iter()
+        .filter(|item| names.contains(&item.name.as_str()))
+        .cloned()
+        .collect();
+    if items.len() != features.len() {
+        bail!(
+            "{}: the images changed while they were encoded; run again",
+            dataset.root.display()
+        );
+    }
+    let label = format!(
+        "encoding patches of {}",
+        crate::output::shown(&dataset.root)
+    );
+    let progress = Progress::new(label, "images", items.len() as u64);
+    let mut writer = CacheWriter::create(file, header)?;
+    let mut written = 0;
+    in_batches(
+        &items,
+        TOGETHER,
+        |item| prepare(&item.path, &config.preprocessing, limits),
+        |items, prepared| {
+            let encoded: Vec<Vec<f32>> = items
+                .iter()
+                .zip(prepared)
+                .collect::<Vec<_>>()
+                .into_par_iter()
+                .map(|(item, image)| match image {
+                    Ok(pixels) => forward(pixels),
+                    Err(reason) => bail!("{}: {reason}", item.path.display()),
+                })
+                .collect::<Result<_>>()?;
+            for (item, patches) in items.iter().zip(encoded) {
+                let hash = features.hash(written).map_or(String::new(), hexadecimal);
+                writer.push(&item.name, item.label, &hash, &patches)?;
+                written += 1;
+                progress.advance(1);
+            }
+            writer.flush()
+        },
+    )?;
+    progress.finish();
+    writer.finish()?;
+    FeatureCache::open(file)
+}
