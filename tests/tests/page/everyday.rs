@@ -121,7 +121,11 @@ fn methods_switch_without_reading_again() {
             "document.querySelector(`#methods [value=${arguments[0]}]`).click()",
             json!([method]),
         );
-        // At once, in the same turn: nothing is computed anew.
+        // By the next frame, with no work in between: nothing is computed anew.
+        stage.browser.await_script(
+            "return new Promise((drawn) =>
+                requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))",
+        );
         seen.push(
             stage.card("coffee.jpg")["score"]
                 .as_str()
