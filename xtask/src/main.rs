@@ -86,6 +86,12 @@ enum Bench {
     Scale(bench::scale::Arguments),
     /// Scoring many images, beside the bare matrix product.
     Score(bench::score::Arguments),
+    /// Milliseconds that one new class name takes in the browser.
+    Classes {
+        /// Names to add, one at a time.
+        #[arg(long, default_value_t = 30)]
+        names: usize,
+    },
     /// What a person waits for: the first verdict, the pace, and the page's answer to a key while
     /// photos are read.
     Page {
@@ -115,6 +121,7 @@ fn main() -> Result<()> {
                 rounds,
             } => bench::encode(&root, &std::path::absolute(photos)?, &python, rounds),
             Bench::Web { runs } => bench::web(&root, runs),
+            Bench::Classes { names } => bench::classes(&root, names),
             Bench::Page { photos } => bench::visit(&root, photos),
             Bench::Prompts(arguments) => bench::prompts::run(&root, arguments),
             Bench::Scale(arguments) => bench::scale::run(&root, &arguments),

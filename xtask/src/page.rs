@@ -5,10 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{bundle, run, tools};
+use crate::{bundle, run, seal, tools};
 
 /// Names the program that finishes the page, for trunk's hook.
 const SELF: &str = "NEGPROMPT_XTASK";
+
+/// The target of the browser.
+const WASM: &str = "wasm32-unknown-unknown";
 
 /// Builds the page into `dist/`, with `bundle` beside it.
 ///
@@ -34,4 +37,31 @@ pub fn build(root: &Path, bundle: Option<&Path>) -> Result<()> {
     }
     println!("The page is being built (the first time takes half an hour on two cores).");
     run::show(&mut trunk)
+}
+
+/// Builds the program that `bench score --browser` times into `folder`, with the profile and the
+/// `wasm-opt` of the page's worker.
+///
+/// # Errors
+/// When something that it needs cannot be installed, or the build fails.
+pub fn build_bench(root: &Path, folder: &Path) -> Result<()> {
+    let environment = tools::wasm_target()?;
+    tools::trunk(root)?;
+    let target = run::other_target_folder(root, "web");
+    tools::ensure_wasm_opt(&target);
+    let mut cargo = Command::new(bundle::cargo());
+    cargo
+        .current_dir(root)
+        .args(["build", "--offline", "--target", WASM, "--profile", "web"])
+        .args(["--package", "web", "--bin", "bench"])
+        .envs(environment)
+        .env("CARGO_TARGET_DIR", &target);
+    run::show(&mut cargo)?;
+    let mut bindgen = Command::new("wasm-bindgen");
+    bindgen
+        .args(["--target", "web", "--no-typescript", "--out-dir"])
+        .arg(folder)
+        .arg(target.join(WASM).join("web").join("bench.wasm"));
+    run::show(&mut bindgen)?;
+    seal::shrink(root, &folder.join("bench_bg.wasm"))
 }

@@ -55,7 +55,7 @@ pub fn seal(root: &Path) -> Result<()> {
 }
 
 /// Runs `wasm-opt` over a file where there is one. Results are kept: it takes a minute or more.
-fn shrink(root: &Path, file: &Path) -> Result<()> {
+pub fn shrink(root: &Path, file: &Path) -> Result<()> {
     let Some(wasm_opt) = tools::wasm_opt(&run::target_folder(root)) else {
         return Ok(());
     };

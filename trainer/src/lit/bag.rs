@@ -295,7 +295,7 @@ pub fn start(
             bail!("the concept corpus gives no captions");
         };
         let said = of.features(&Sentences::of_batch(&batch));
-        let loss = lessons.teacher.loss(&space, text, &mut random)?
+        let loss = lessons.teacher.loss(&space, text, false, &mut random)?
             + caption_loss(said, &batch, lessons.aims, &mut random);
         let value: f32 = loss.clone().into_scalar();
         if !value.is_finite() {

@@ -62,6 +62,6 @@ impl<'a> Names<'a> {
         let features = self.encoders[drawn].encode(tower, context);
         let [_, names, d] = features.dims();
         let text = normalize(features.reshape([names, d]));
-        self.teacher.loss(&self.space, text, random)
+        self.teacher.loss(&self.space, text, false, random)
     }
 }

@@ -23,6 +23,15 @@ const REAL: usize = 128;
 const START_SCALE: f32 = 20.0;
 /// Share of the target that is spread over all classes.
 const SMOOTHING: f32 = 0.1;
+/// Share of the labelled photos that, when the image projection is fitted to the text, are replaced by
+/// the mean of their class with the scatter of another photo: classes are taken to scatter alike,
+/// as in linear discriminant analysis. The photos themselves are known by heart by then. (Measured with
+/// one text tower: held-out photos 90.5 % without, 91.0 % with, 91.5 % with the weight below as well;
+/// ImageNet's names 79.9, 80.0 and 80.1 %. Text towers trained against such features, too, know
+/// the names less well: 78.8 %.)
+const CROSSED: f64 = 0.5;
+/// Weight of the labelled photos' cross-entropy then.
+const CROSSED_WEIGHT: f32 = 2.0;
 /// Tower logit of the class that a synthetic feature is made for, and its standard deviation.
 /// Real photos of ImageNet have 9.7 on average.
 const LEVEL: (f32, f32) = (10.0, 2.0);
@@ -64,6 +73,8 @@ pub struct Teacher {
     /// Labelled photos, `[photos, width]`, and their prototypes.
     pub photos: Tensor<2>,
     labels: Vec<usize>,
+    /// Means of the photographed classes, `[photographed, width]`.
+    class_means: Tensor<2>,
     /// Differences to the mean of their class, `[photos, width]`.
     residuals: Tensor<2>,
     /// `Σ w_t` of each class, `[classes, width]`, and `w_t · Σ w_t`.
@@ -137,6 +148,7 @@ impl Teacher {
             mean,
             labels: labels.photos,
             photos,
+            class_means,
             residuals,
             directions,
             gains,
@@ -259,6 +271,7 @@ impl Teacher {
             "image projection"
         };
         let progress = Progress::new(label, "steps", steps as u64);
+        let fitted_to_text = !text.is_empty();
         for step in 0..steps {
             let pace = rate * schedule(step, steps, 30.0);
             let tracked = [
@@ -279,7 +292,7 @@ impl Teacher {
                 [] => normalize(of.prototypes.clone()),
                 several => Tensor::from_inner(several[random.below(several.len())].clone()),
             };
-            let loss = self.loss(&of, text, random)?;
+            let loss = self.loss(&of, text, fitted_to_text, random)?;
             let value: f32 = loss.clone().into_scalar();
             if !value.is_finite() {
                 bail!("the loss of the {label} is {value} at step {}", step + 1);
@@ -317,13 +330,24 @@ impl Teacher {
     /// constant) from the classifier, cross-entropy of the labelled photos among themselves, and
     /// what keeps the photographed classes' own prototypes away from features of other classes.
     ///
-    /// All tensors of `space` and `text` are on a device that records gradients.
-    pub fn loss(&self, space: &Space, text: Tensor<2>, random: &mut Random) -> Result<Tensor<1>> {
+    /// All tensors of `space` and `text` are on a device that records gradients. With `crossed`, a
+    /// share of the labelled photos lends its scatter to other classes ([`CROSSED`]).
+    pub fn loss(
+        &self,
+        space: &Space,
+        text: Tensor<2>,
+        crossed: bool,
+        random: &mut Random,
+    ) -> Result<Tensor<1>> {
         let device = space.projection.device();
         let tracked = |tensor: Tensor<2>| Tensor::from_inner(tensor);
         let photos = random.indices(REAL, self.labels.len());
         let (synthetic, made_for) = self.synthetic(SYNTHETIC, random)?;
-        let features = Tensor::cat(vec![synthetic, rows(&self.photos, &photos)], 0);
+        let labelled = match crossed {
+            true => self.crossed(&photos, random),
+            false => rows(&self.photos, &photos),
+        };
+        let features = Tensor::cat(vec![synthetic, labelled], 0);
         let target = softmax(
             features.clone().matmul(self.weight.clone().transpose()) + self.bias.clone(),
             1,
@@ -355,7 +379,22 @@ impl Teacher {
         let excused = matrix(excused, SYNTHETIC, self.prototypes, &device);
         let all = log_sum_exp(logits.narrow(0, 0, SYNTHETIC) + excused);
         let apart = (all - log_sum_exp(classes.narrow(0, 0, SYNTHETIC))).mean();
-        Ok(distilled + labelled + apart)
+        let weight = if crossed { CROSSED_WEIGHT } else { 1.0 };
+        Ok(distilled + labelled * weight + apart)
+    }
+
+    /// `photos`' own features, or, of a share of [`CROSSED`], those that their class might have as
+    /// well, `[photos, width]`.
+    fn crossed(&self, photos: &[usize], random: &mut Random) -> Tensor<2> {
+        let own: Vec<usize> = photos.iter().map(|&photo| self.labels[photo]).collect();
+        let lent: Vec<usize> = photos
+            .iter()
+            .map(|&photo| match random.uniform() < CROSSED {
+                true => random.below(self.labels.len()),
+                false => photo,
+            })
+            .collect();
+        (rows(&self.class_means, &own) + rows(&self.residuals, &lent)).clamp(0.0, 6.0)
     }
 
     /// Pooled features `[n, width]` → unit image features `[n, d]`.
@@ -423,7 +462,9 @@ mod tests {
                 log_scale: autodiff(&space.log_scale),
             };
             let text = normalize(space.prototypes.clone());
-            let loss = teacher.loss(&space, text, &mut Random::new(9, 9)).unwrap();
+            let loss = teacher
+                .loss(&space, text, false, &mut Random::new(9, 9))
+                .unwrap();
             loss.into_scalar::<f32>()
         };
         let start = teacher.start(5, 7, &mut Random::new(1, 0)).unwrap();

@@ -18,10 +18,17 @@ pub struct Child {
     output: BufReader<ChildStdout>,
 }
 
+/// Linux counts processor time in hundredths of a second.
+const TICKS: f64 = 100.0;
+
 /// What one run took.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
+    /// By the clock.
     pub seconds: f64,
+    /// Of all its threads, which other programs disturb less; not a number where the system does
+    /// not tell.
+    pub processor_seconds: f64,
     /// Multiplications with weights, where the program counts them.
     pub multiplications: Option<u64>,
 }
@@ -56,6 +63,7 @@ impl Child {
     /// # Errors
     /// When it ends instead.
     pub fn time(&mut self) -> Result<Timing> {
+        let before = self.processor_seconds();
         writeln!(self.input)
             .and_then(|()| self.input.flush())
             .with_context(|| format!("`{}` has stopped", self.name))?;
@@ -64,8 +72,22 @@ impl Child {
             seconds: report["seconds"]
                 .as_f64()
                 .with_context(|| format!("`{}` gave no time: {report}", self.name))?,
+            processor_seconds: self.processor_seconds() - before,
             multiplications: report["multiplications"].as_u64(),
         })
+    }
+
+    fn processor_seconds(&self) -> f64 {
+        let stat = Path::new("/proc").join(self.process.id().to_string());
+        let ticks = std::fs::read_to_string(stat.join("stat"))
+            .ok()
+            .and_then(|stat| {
+                // User and system time, the 14th and 15th field; the second is a name in parentheses.
+                let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+                let of = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
+                Some(of(14)? + of(15)?)
+            });
+        ticks.map_or(f64::NAN, |ticks| ticks / TICKS)
     }
 
     /// The most memory it ever had, in bytes; `None` where the system does not tell.

@@ -1,6 +1,7 @@
 //! Measurements beside other programs.
 
 mod child;
+mod classes;
 mod encode;
 mod machine;
 mod onnx;
@@ -9,6 +10,7 @@ pub mod scale;
 pub mod score;
 mod visit;
 
+pub use classes::classes;
 pub use encode::encode;
 
 use std::path::{Path, PathBuf};

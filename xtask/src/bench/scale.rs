@@ -10,8 +10,10 @@ use clap::Args;
 use super::child::Child;
 use super::machine::{self, median};
 
-/// Steps that are timed, after one that is not.
+/// Steps that are timed, after one that is not; one alone where that took longer than [`LONG`]
+/// seconds.
 const STEPS: usize = 3;
+const LONG: f64 = 15.0;
 
 /// One thing that is varied while the others keep their places in [`BASE`].
 struct Axis {
@@ -75,6 +77,7 @@ pub struct Arguments {
 struct Point {
     value: usize,
     seconds: f64,
+    processor_seconds: f64,
     gibibytes: f64,
 }
 
@@ -88,8 +91,11 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let mut curves = Vec::new();
     for axis in &AXES {
         println!();
-        println!("| {} | seconds a step | GiB | slope |", axis.name);
-        println!("|---|---|---|---|");
+        println!(
+            "| {} | seconds a step | processor seconds | GiB | slope |",
+            axis.name
+        );
+        println!("|---:|---:|---:|---:|---:|");
         let mut points: Vec<Point> = Vec::new();
         for &value in axis.values {
             let point = measure(&trainer, axis.option, value)?;
@@ -97,8 +103,8 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
                 format!("{:.2}", slope(before, &point))
             });
             println!(
-                "| {value} | {:.3} | {:.2} | {slope} |",
-                point.seconds, point.gibibytes
+                "| {value} | {:.3} | {:.2} | {:.2} | {slope} |",
+                point.seconds, point.processor_seconds, point.gibibytes
             );
             points.push(point);
         }
@@ -119,22 +125,27 @@ fn measure(trainer: &Path, option: &str, value: usize) -> Result<Point> {
         command.arg(name).arg(value.to_string());
     }
     let mut child = Child::start(&mut command)?;
-    child.time()?;
-    let mut times = Vec::new();
-    for _ in 0..STEPS {
-        times.push(child.time()?.seconds);
+    let warm = child.time()?;
+    let steps = if warm.seconds > LONG { 1 } else { STEPS };
+    let (mut times, mut processor) = (Vec::new(), Vec::new());
+    for _ in 0..steps {
+        let timing = child.time()?;
+        times.push(timing.seconds);
+        processor.push(timing.processor_seconds);
     }
     let bytes = child.peak_memory().unwrap_or(0);
     Ok(Point {
         value,
         seconds: median(times),
+        processor_seconds: median(processor),
         gibibytes: bytes as f64 / 1_073_741_824.0,
     })
 }
 
-/// Of the time, on logarithmic axes: 1 is linear.
+/// Of the processor time, on logarithmic axes: 1 is linear.
 fn slope(from: &Point, to: &Point) -> f64 {
-    (to.seconds / from.seconds).ln() / (to.value as f64 / from.value as f64).ln()
+    (to.processor_seconds / from.processor_seconds).ln()
+        / (to.value as f64 / from.value as f64).ln()
 }
 
 /// Side of a panel, and what stands between two.
@@ -151,7 +162,7 @@ fn draw(curves: &[Vec<Point>]) -> String {
     );
     let values = || {
         let points = curves.iter().flatten();
-        points.flat_map(|point| [point.seconds, point.gibibytes])
+        points.flat_map(|point| [point.processor_seconds, point.gibibytes])
     };
     let lowest = values().fold(f64::INFINITY, f64::min).max(1e-4);
     let (lowest, highest) = (
@@ -202,11 +213,11 @@ fn draw(curves: &[Vec<Point>]) -> String {
         // Through the last point, where the fixed costs weigh least.
         let expected = |point: &Point| {
             let share = point.value as f64 / last.value as f64;
-            last.seconds * if axis.linear { share } else { 1.0 }
+            last.processor_seconds * if axis.linear { share } else { 1.0 }
         };
         for (places, colour, dashes) in [
             (line(&expected), "#888", "4 3"),
-            (line(&|point| point.seconds), "#0b62a4", "none"),
+            (line(&|point| point.processor_seconds), "#0b62a4", "none"),
             (line(&|point| point.gibibytes), "#c0392b", "none"),
         ] {
             let _ = write!(
@@ -217,7 +228,7 @@ fn draw(curves: &[Vec<Point>]) -> String {
     }
     let _ = write!(
         svg,
-        r##"<text x="{MARGIN}" y="20"><tspan fill="#0b62a4">seconds a step</tspan> · <tspan fill="#c0392b">GiB at most</tspan> · <tspan fill="#888">expected time (dashed)</tspan></text></svg>"##
+        r##"<text x="{MARGIN}" y="20"><tspan fill="#0b62a4">processor seconds a step</tspan> · <tspan fill="#c0392b">GiB at most</tspan> · <tspan fill="#888">expected time (dashed)</tspan></text></svg>"##
     );
     svg
 }

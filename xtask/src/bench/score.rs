@@ -6,8 +6,13 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
+use serde_json::json;
+
 use super::child::Child;
 use super::machine::{self, median};
+use crate::serve::Server;
+use crate::webdriver::{Browser, Options};
+use crate::{page, run};
 
 const NEGATIVES: usize = 2;
 /// Joint width.
@@ -24,6 +29,9 @@ pub struct Arguments {
     /// Image features
     #[arg(long, default_value_t = 5000)]
     images: usize,
+    /// In headless Chromium, on one thread of WASM, instead of natively
+    #[arg(long)]
+    browser: bool,
     /// A Python with PyTorch
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
@@ -34,6 +42,9 @@ pub struct Arguments {
 /// # Errors
 /// When the trainer does not build, or a program does not do its work.
 pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
+    if arguments.browser {
+        return in_browser(root, &arguments);
+    }
     let trainer = machine::trainer(root)?;
     let python = machine::python(arguments.python)?;
     println!("{}", machine::line(root));
@@ -61,6 +72,52 @@ pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
         println!(
             "k={classes} seconds {seconds:.4} gflops {rate:.0} product-in-burn {burn:.0} product-in-torch {torch:.0} share {:.2}",
             rate / burn
+        );
+    }
+    Ok(())
+}
+
+/// The same in Chromium; the scoring and the product take turns.
+fn in_browser(root: &Path, arguments: &Arguments) -> Result<()> {
+    let folder = run::other_target_folder(root, "web").join("bench-score");
+    std::fs::create_dir_all(&folder)?;
+    page::build_bench(root, &folder)?;
+    std::fs::copy(
+        root.join("xtask/bench/score.html"),
+        folder.join("index.html"),
+    )?;
+    let server = Server::start(&[("/", &folder)], 0)?;
+    let browser = Browser::start(&Options::default());
+    browser.open(&server.address());
+    browser.wait("the program", 60, "return window.score !== undefined");
+    println!("{}", machine::line(root));
+    println!(
+        "{} image features of width {WIDTH}, NegPrompt's score, p = {NEGATIVES}, WASM on one thread",
+        arguments.images
+    );
+    for &classes in &arguments.classes {
+        let shape = [arguments.images, classes * (1 + NEGATIVES), WIDTH];
+        let mut times: [Vec<f64>; 2] = Default::default();
+        for _ in 0..=RUNS {
+            let of = |script: &str, values: serde_json::Value| {
+                let took = browser.run_with(script, values);
+                took.as_f64().unwrap_or(f64::NAN) / 1e3
+            };
+            let all = json!([classes, NEGATIVES, arguments.images, WIDTH]);
+            times[0].push(of("return window.score(...arguments)", all));
+            times[1].push(of("return window.product(...arguments)", json!(shape)));
+        }
+        // The first of each warms up.
+        let [score, product] = times.map(|mut times| {
+            times.remove(0);
+            median(times)
+        });
+        let operations = 2.0 * shape.map(|size| size as f64).iter().product::<f64>() / 1e9;
+        println!(
+            "k={classes} seconds {score:.4} gflops {:.1} product-in-burn {:.1} share {:.2}",
+            operations / score,
+            operations / product,
+            product / score
         );
     }
     Ok(())
