@@ -79,6 +79,17 @@ enum Bench {
         /// Runs of each that are timed.
         #[arg(long, default_value_t = 30)]
         runs: u32,
+        /// Bundle whose image tower is timed, instead of the page's own.
+        #[arg(long, value_name = "DIR")]
+        bundle: Option<PathBuf>,
+        /// Where to time it; a large tower takes minutes a photo on the software adapter.
+        #[arg(
+            long,
+            value_name = "cpu,gpu",
+            value_delimiter = ',',
+            default_value = "cpu,gpu"
+        )]
+        devices: Vec<String>,
     },
     /// A step of learning negative prompts, beside the reference's computation in PyTorch.
     Prompts(bench::prompts::Arguments),
@@ -99,6 +110,8 @@ enum Bench {
         #[arg(long, default_value_t = 200)]
         photos: usize,
     },
+    /// The page with many large photos at once: memory, lost cards, cancel.
+    Load(bench::load::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -120,9 +133,14 @@ fn main() -> Result<()> {
                 python,
                 rounds,
             } => bench::encode(&root, &std::path::absolute(photos)?, &python, rounds),
-            Bench::Web { runs } => bench::web(&root, runs),
             Bench::Classes { names } => bench::classes(&root, names),
+            Bench::Web {
+                runs,
+                bundle,
+                devices,
+            } => bench::web(&root, bundle.as_deref(), &devices, runs),
             Bench::Page { photos } => bench::visit(&root, photos),
+            Bench::Load(arguments) => bench::load::load(&root, &arguments),
             Bench::Prompts(arguments) => bench::prompts::run(&root, arguments),
             Bench::Scale(arguments) => bench::scale::run(&root, &arguments),
             Bench::Score(arguments) => bench::score::run(&root, arguments),

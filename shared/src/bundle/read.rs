@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::pack::Parts;
 use super::{
     BundleError, FileEntry, KnownAnswer, KnownInput, Manifest, Role, TensorValues, Tensors,
-    decode_tensors, generated_pixels, tensor_name,
+    decode_each, generated_pixels, tensor_name,
 };
 use crate::score::{ClassFeatures, Probe};
 
@@ -69,8 +69,8 @@ impl BundleReader {
                 .map_err(|cause| BundleError::content(name, format!("it is not text ({cause})")))?;
             self.texts.insert(entry.role, text.to_owned());
         } else {
-            let tensors = decode_tensors(name, bytes)?;
-            self.parts.entry(entry.role).or_default().add(tensors)?;
+            let parts = self.parts.entry(entry.role).or_default();
+            decode_each(name, bytes, |name, tensor| parts.add(name, tensor))?;
         }
         self.added.insert(name.to_owned());
         Ok(())

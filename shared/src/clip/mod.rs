@@ -33,4 +33,4 @@ pub use text::TextTower;
 #[cfg(feature = "model")]
 pub use tokenizer::Tokenizer;
 #[cfg(feature = "model")]
-pub use weights::{WeightError, Weights};
+pub use weights::{Placed, PlacedTensors, WeightError, Weights};

@@ -2,16 +2,19 @@
 //! checkpoint and a bundle to damage.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use shared::bundle::{
     self, BundleContent, Figures, KnownAnswer, KnownInput, MethodEntry, Precision, PromptEntry,
-    Provenance, Role, TensorGroup, TensorValues, Tensors, TextFile, encode_tensors, tensor_name,
+    Provenance, Role, TensorGroup, TensorValues, Tensors, TextFile, encode_tensors,
+    generated_pixels, tensor_name,
 };
 use shared::clip::config::VitConfig;
 use shared::clip::{ClipConfig, ImageTowerConfig, Preprocessing, TextTowerConfig, Tokenizer};
 use shared::score::{ClassFeatures, Probe, method, score_all};
 
 use super::Damage;
+use crate::large::image_feature;
 
 /// Joint width.
 pub const WIDTH: usize = 16;
@@ -26,7 +29,11 @@ const WORDS: &str = "a photo of a blue green red yellow sky grass rose sun .";
 
 /// The merges of the tiny vocabulary.
 pub fn vocabulary() -> String {
-    Tokenizer::prune(Tokenizer::openai_merges(), [WORDS]).expect("OpenAI's merges")
+    // Every case is a copy of the same files: what is slow to make is made once.
+    static MERGES: LazyLock<String> = LazyLock::new(|| {
+        Tokenizer::prune(Tokenizer::openai_merges(), [WORDS]).expect("OpenAI's merges")
+    });
+    MERGES.clone()
 }
 
 /// The configuration.
@@ -162,6 +169,11 @@ fn unit_rows(random: &mut Damage, rows: usize) -> Vec<f32> {
 
 /// A bundle of the tiny model with something in every place, its manifest last.
 pub fn bundle() -> Vec<(String, Vec<u8>)> {
+    static BUNDLE: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(make_bundle);
+    BUNDLE.clone()
+}
+
+fn make_bundle() -> Vec<(String, Vec<u8>)> {
     let mut random = Damage::new(8);
     let classes = ClassFeatures {
         embed_dim: WIDTH,
@@ -202,10 +214,10 @@ pub fn bundle() -> Vec<(String, Vec<u8>)> {
         precision,
         tensors,
     };
-    let answer = |name: &str, input| KnownAnswer {
+    let answer = |name: &str, input, pixels: &[f32]| KnownAnswer {
         name: name.to_owned(),
         input,
-        feature: vec![0.5; WIDTH],
+        feature: image_feature(&config(), &image, pixels),
         tolerance: 0.01,
     };
     let content = BundleContent {
@@ -222,16 +234,21 @@ pub fn bundle() -> Vec<(String, Vec<u8>)> {
         figures: Figures::default(),
         provenance: Provenance::default(),
         known_answers: vec![
-            answer("generated", KnownInput::Seed { seed: 3 }),
+            answer(
+                "generated",
+                KnownInput::Seed { seed: 3 },
+                &generated_pixels(3, 32),
+            ),
             answer(
                 "stored",
                 KnownInput::Tensor {
                     tensor: "pixels".to_owned(),
                 },
+                &pixels.values,
             ),
         ],
         tensors: vec![
-            group(Role::ImageTower, Precision::F32, image),
+            group(Role::ImageTower, Precision::F32, image.clone()),
             group(Role::TextTower, Precision::F16, text),
             group(
                 Role::Features,
