@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bench, bundle, checks, faults, page, run, seal, serve};
+use xtask::{bench, bundle, checks, faults, fuzz, page, run, seal, serve, supply_chain};
 
 /// Set-up and chores of negprompt.
 #[derive(Parser)]
@@ -53,6 +53,12 @@ enum Chore {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Feed made-up files to every parser, guided by what they reach in it.
+    ///
+    /// Installs cargo-fuzz when it is missing. Needs Linux and a C++ compiler.
+    Fuzz(fuzz::Arguments),
+    /// Check licences, duplicate versions, sources and known faults of all dependencies.
+    SupplyChain,
     /// Measure.
     Bench {
         #[command(subcommand)]
@@ -127,6 +133,8 @@ fn main() -> Result<()> {
         Chore::Seal => seal::seal(&root),
         Chore::Test => checks::run_all(&root),
         Chore::Faults { kills, seed } => faults::inject(&root, kills, seed),
+        Chore::Fuzz(arguments) => fuzz::run(&root, &arguments),
+        Chore::SupplyChain => supply_chain::check(&root),
         Chore::Bench { what } => match what {
             Bench::Encode {
                 photos,

@@ -179,9 +179,11 @@ impl Bundle {
             )),
         };
         let negatives = self.manifest.prompts.negatives * classes;
+        // A file may hold a tensor of no dimension.
         let labels = stored
             .get(tensor_name::MINED)
-            .map_or(0, |tensor| tensor.shape[0]);
+            .and_then(|tensor| tensor.shape.first().copied())
+            .unwrap_or(0);
         let has_probe = stored.contains_key(tensor_name::PROBE_WEIGHT);
         let features = ClassFeatures {
             embed_dim: width,

@@ -4,18 +4,18 @@
 pub mod config;
 #[cfg(feature = "model")]
 pub mod efficientnet;
-#[cfg(feature = "model")]
+#[cfg(feature = "input")]
 pub mod import;
 #[cfg(feature = "model")]
 pub mod model;
-#[cfg(feature = "model")]
+#[cfg(feature = "input")]
 pub mod preprocess;
 pub mod preprocessing;
 #[cfg(feature = "model")]
 pub mod resnet;
 #[cfg(feature = "model")]
 pub mod text;
-#[cfg(feature = "model")]
+#[cfg(feature = "input")]
 pub mod tokenizer;
 #[cfg(feature = "model")]
 pub mod transformer;
@@ -30,7 +30,7 @@ pub use model::{ImageTower, normalize};
 pub use preprocessing::Preprocessing;
 #[cfg(feature = "model")]
 pub use text::TextTower;
-#[cfg(feature = "model")]
+#[cfg(feature = "input")]
 pub use tokenizer::Tokenizer;
 #[cfg(feature = "model")]
 pub use weights::{Placed, PlacedTensors, WeightError, Weights};

@@ -11,7 +11,7 @@ use shared::bundle::{
 };
 use shared::clip::config::VitConfig;
 use shared::clip::{ClipConfig, ImageTowerConfig, Preprocessing, TextTowerConfig, Tokenizer};
-use shared::score::{ClassFeatures, Probe, method, score_all};
+use shared::score::{ClassFeatures, Probe, methods, score_all};
 
 use super::Damage;
 use crate::large::image_feature;
@@ -21,6 +21,8 @@ pub const WIDTH: usize = 16;
 /// The classes of [`bundle()`].
 pub const CLASSES: [&str; 3] = ["blue", "green", "red"];
 const NEGATIVES: usize = 2;
+/// Mined labels: more than one group of NegLabel's.
+const LABELS: usize = 120;
 const CONTEXT: usize = 2;
 const STREAM: usize = 32;
 
@@ -167,7 +169,8 @@ fn unit_rows(random: &mut Damage, rows: usize) -> Vec<f32> {
     values
 }
 
-/// A bundle of the tiny model with something in every place, its manifest last.
+/// A bundle of the tiny model with something in every place and every method that a bundle can
+/// serve, its manifest last.
 pub fn bundle() -> Vec<(String, Vec<u8>)> {
     static BUNDLE: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(make_bundle);
     BUNDLE.clone()
@@ -181,20 +184,29 @@ fn make_bundle() -> Vec<(String, Vec<u8>)> {
         positive: unit_rows(&mut random, CLASSES.len()),
         negative: unit_rows(&mut random, NEGATIVES * CLASSES.len()),
         zero_shot: unit_rows(&mut random, CLASSES.len()),
+        no: unit_rows(&mut random, CLASSES.len()),
+        named: unit_rows(&mut random, CLASSES.len()),
+        mined: unit_rows(&mut random, LABELS),
         probe: Some(Probe {
             weight: random_tensor(&mut random, &[CLASSES.len(), WIDTH], 0.0).values,
             bias: vec![0.0; CLASSES.len()],
         }),
+        react_clip: Some(0.1),
         ..Default::default()
     };
     let images = unit_rows(&mut random, 40);
     let similarities = classes.similarities_all(&images).expect("unit rows");
-    let methods = ["negprompt", "mcm", "max-logit", "energy"].map(|id| {
-        let method = method(id).expect("a known method");
-        let settings = method.default_settings(20.0);
-        let scores = score_all(method, &similarities.rows(), &settings).expect("scores");
-        MethodEntry::measure(id, settings, &scores, None, 0.5, BTreeMap::new()).expect("measured")
-    });
+    let offered = methods()
+        .iter()
+        .filter(|method| classes.offers(**method, false));
+    let methods: Vec<MethodEntry> = offered
+        .map(|&method| {
+            let settings = method.default_settings(20.0);
+            let scores = score_all(method, &similarities.rows(), &settings).expect("scores");
+            MethodEntry::measure(method.id(), settings, &scores, None, 0.5, BTreeMap::new())
+                .expect("measured")
+        })
+        .collect();
     let (image, text): (Tensors, Tensors) = weights()
         .into_iter()
         .partition(|(name, _)| name.starts_with("visual."));
@@ -230,7 +242,7 @@ fn make_bundle() -> Vec<(String, Vec<u8>)> {
             seed: 1,
             init: "a photo".to_owned(),
         },
-        methods: methods.to_vec(),
+        methods,
         figures: Figures::default(),
         provenance: Provenance::default(),
         known_answers: vec![

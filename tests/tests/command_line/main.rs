@@ -4,6 +4,8 @@
 //! The models are the small random ones of `tests/fixtures`, the images are drawn here.
 
 mod bench;
+mod load;
+mod privacy;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -80,6 +80,13 @@ pub fn folders(root: &Path) -> (Option<PathBuf>, Vec<(String, PathBuf)>, Vec<Mis
     (imagenet, ood, missing)
 }
 
+impl Missing {
+    /// What a report says of it: not where it was looked for.
+    pub fn note(&self) -> String {
+        format!("{} is not there: get {}", self.name, self.source)
+    }
+}
+
 impl std::fmt::Display for Missing {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let looked: Vec<String> = self

@@ -1,7 +1,7 @@
 //! One trial: learn once, score with every method.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -12,6 +12,7 @@ use shared::score::{ClassFeatures, Input, Method, methods};
 
 use super::row::{Row, Rows, TrialRecord};
 use crate::model::ModelDirectory;
+use crate::output;
 use crate::progress::say;
 use crate::report::{LossFigure, Mistake, ScoredMethod, measure, reliability, similarity_figures};
 use crate::training::TrainingConfig;
@@ -292,7 +293,7 @@ fn mistakes(experiment: &Experiment, scored: &ScoredMethod, threshold: f64) -> V
         }
         mistakes.extend(wrong.into_iter().take(MISTAKES).map(|image| Mistake {
             set: set.to_owned(),
-            file: names.get(image).cloned().unwrap_or_default(),
+            file: names.get(image).map_or(String::new(), |name| told(name)),
             score: scores[image],
         }));
     };
@@ -301,6 +302,19 @@ fn mistakes(experiment: &Experiment, scored: &ScoredMethod, threshold: f64) -> V
         worst(name, &set.files, scores, false);
     }
     mistakes
+}
+
+/// An image as a report names it: below the folder of its set, and nothing of what is above. Tables
+/// may name their images from anywhere.
+fn told(name: &str) -> String {
+    let path = Path::new(name);
+    let below = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    match below && !name.contains(':') {
+        true => name.to_owned(),
+        false => output::last_name(path),
+    }
 }
 
 fn record_of(
@@ -348,4 +362,21 @@ fn record_of(
 /// All methods that this program knows, in the order of the table.
 pub fn all_methods() -> Vec<&'static dyn Method> {
     methods().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_names_an_image_below_its_folder_only() {
+        for (name, expected) in [
+            ("red/1.png", "red/1.png"),
+            ("/home/ann/holiday/1.png", "1.png"),
+            ("../ann/1.png", "1.png"),
+            ("C:/Users/ann/1.png", "1.png"),
+        ] {
+            assert_eq!(told(name), expected);
+        }
+    }
 }

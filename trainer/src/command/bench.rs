@@ -1,20 +1,21 @@
 //! `trainer bench`: every method on the same images, over several seeds.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
 use super::limits::ImageLimits;
+use super::typed::command_line;
 use crate::bench::{
     Bench, Rows, Suite, SuiteOptions, Trial, latex_table, paper_folders, plan, summarise, why_not,
 };
 use crate::device::DeviceChoice;
 use crate::embedded;
 use crate::model::ModelDirectory;
-use crate::output::{self, shown};
+use crate::output::{self, last_name, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{ModelReport, Report, print_table, write_html};
 use crate::training::TrainingConfig;
@@ -181,7 +182,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         device: device.name.clone(),
         versions: BTreeMap::from([("trainer".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
         notes,
-        reproduce: vec![super::train::command_line()],
+        reproduce: vec![command_line()],
         figures: summary.figures,
         mistakes: summary.mistakes,
     };
@@ -227,7 +228,7 @@ fn images(arguments: &BenchArguments, notes: &mut Vec<String>) -> Result<Option<
     let (imagenet, ood, missing) = paper_folders(root);
     for missing in &missing {
         say(&format!("note: {missing}"));
-        notes.push(missing.to_string());
+        notes.push(missing.note());
     }
     let Some(imagenet) = imagenet else {
         bail!(
@@ -284,7 +285,7 @@ fn title(arguments: &BenchArguments) -> String {
     let data = arguments
         .data
         .as_deref()
-        .map_or("Caltech-101".to_owned(), |data: &Path| shown(data));
+        .map_or("Caltech-101".to_owned(), last_name);
     match arguments.suite {
         Suite::Default => format!("Every method on {data}"),
         Suite::OpenVocabulary => {

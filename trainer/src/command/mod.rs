@@ -11,6 +11,7 @@ pub mod predict;
 pub mod time_step;
 pub mod train;
 pub mod tune;
+mod typed;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

@@ -10,10 +10,11 @@ use shared::bundle::{Map, Precision};
 use shared::score::Input;
 
 use super::limits::ImageLimits;
+use super::typed::command_line;
 use crate::device::{ChosenDevice, DeviceChoice};
 use crate::embedded;
 use crate::model::ModelDirectory;
-use crate::output::{self, FolderWriter, shown};
+use crate::output::{self, FolderWriter, last_name, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{
     LossFigure, MapFigure, ModelReport, Report, print_table, similarity_figures, write_html,
@@ -224,7 +225,7 @@ fn report(
     notes.extend(notes_on(learned, evaluation));
     notes.extend(labels.map(NegativeLabels::note));
     let title = match &arguments.data {
-        Some(data) => format!("Negative prompts on {}", shown(data)),
+        Some(data) => format!("Negative prompts on {}", last_name(data)),
         None => "Negative prompts on Caltech-101".into(),
     };
     Ok(Report {
@@ -308,23 +309,4 @@ fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
         ));
     }
     notes
-}
-
-/// The command that started this run, as typed from the repository.
-pub(super) fn command_line() -> String {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .map(|argument| {
-            if argument.contains(|c: char| c.is_whitespace() || c == '\'') {
-                format!("'{}'", argument.replace('\'', "'\\''"))
-            } else {
-                argument
-            }
-        })
-        .collect();
-    if arguments.is_empty() {
-        "cargo run --release -p trainer".into()
-    } else {
-        format!("cargo run --release -p trainer -- {}", arguments.join(" "))
-    }
 }

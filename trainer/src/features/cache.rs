@@ -54,6 +54,10 @@ impl FeatureCache {
         if length == 0 {
             bail!("{name} is empty: make it again with `trainer encode`");
         }
+        #[expect(
+            unsafe_code,
+            reason = "a mapped file is read without copying gigabytes"
+        )]
         // SAFETY: the mapping is read-only. Another program that shortens the file while it is
         // mapped would make reads fail with a signal; this program never does so: it replaces
         // feature files by renaming finished ones over them, which leaves mappings whole.

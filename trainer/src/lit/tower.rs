@@ -14,15 +14,18 @@ use super::random::Random;
 /// Prompts that are encoded together.
 const TOGETHER: usize = 256;
 
-/// Shape of the text tower for a vocabulary of this size.
-pub fn config(vocabulary_size: usize) -> TextTowerConfig {
+/// Width of an attention head, as in CLIP.
+pub const HEAD_WIDTH: usize = 64;
+
+/// Shape of the text tower for a vocabulary of this size; `width` is a multiple of [`HEAD_WIDTH`].
+pub fn config(vocabulary_size: usize, width: usize, layers: usize) -> TextTowerConfig {
     TextTowerConfig {
         context_length: 32,
         vocabulary_size,
-        width: 320,
-        layers: 3,
-        heads: 5,
-        mlp_width: 512,
+        width,
+        layers,
+        heads: width / HEAD_WIDTH,
+        mlp_width: width * 8 / 5,
         activation: Activation::QuickGelu,
     }
 }

@@ -403,17 +403,18 @@ impl Experiment {
         for (name, folder) in folders.ood {
             let dataset = data::open_unlabelled(folder)?;
             let cache = encoded(&dataset, &format!("ood-{}", file_name(name)))?;
-            ood.push((name.clone(), cache, folder.display().to_string()));
+            ood.push((name.clone(), cache, output::last_name(folder)));
         }
         Self::assemble(
             &train,
             test.as_ref(),
             ood.iter()
                 .map(|(name, cache, source)| (name.as_str(), cache, source.as_str())),
-            &folders.data.display().to_string(),
+            &output::last_name(folders.data),
             shots,
             seed,
         )
+        .with_context(|| folders.data.display().to_string())
     }
 
     fn assemble<'a>(
