@@ -76,6 +76,12 @@ impl<'a> Weights<'a> {
         self.device
     }
 
+    /// The length of the first axis of `name`; none where it is not there or a single number.
+    pub fn leading(&self, name: &str) -> Option<usize> {
+        let tensor = self.tensors.get(&format!("{}{name}", self.prefix))?;
+        tensor.shape.first().copied()
+    }
+
     /// The tensor `name`.
     ///
     /// # Errors

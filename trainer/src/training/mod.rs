@@ -9,6 +9,7 @@ pub mod labels;
 pub mod learner;
 pub mod locoop;
 pub mod map;
+pub mod module_checkpoint;
 pub mod negative;
 pub mod positive;
 pub mod probe;

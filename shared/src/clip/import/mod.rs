@@ -11,8 +11,10 @@
 mod configuration;
 mod fold;
 mod names;
+mod no_tower;
 
 pub use configuration::{infer_config, open_clip_config, transformers_config};
+pub use no_tower::PROMPTS as NO_PROMPTS;
 
 /// The crate that opens checkpoints; [`canonical`] takes its tensors.
 pub use burn_store;
@@ -84,6 +86,9 @@ pub struct Checkpoint {
     pub tensors: Tensors,
     /// `exp(logit_scale)`, when the checkpoint has one.
     pub logit_scale: Option<f32>,
+    /// CLIPN's text tower for what an image does not show, under the names of a text tower, with its
+    /// learned prompts as [`NO_PROMPTS`].
+    pub no_text: Option<Tensors>,
     /// The classifier of an EfficientNet-Lite: weight `[classes, head_width]`, bias `[classes]`.
     pub classifier: Option<Classifier>,
 }
@@ -123,6 +128,7 @@ pub fn canonical(stored: Vec<StoredTensor>) -> Result<Checkpoint, ImportError> {
     names::fuse_attention(&mut tensors)?;
     names::transpose_projections(&mut tensors)?;
     fold::fold_batch_norms(&mut tensors, naming.batch_norm_epsilon())?;
+    let no_text = no_tower::take_no_tower(&mut tensors);
     let logit_scale = tensors
         .remove("logit_scale")
         .and_then(|scale| scale.values.first().map(|log| log.exp()));
@@ -136,6 +142,7 @@ pub fn canonical(stored: Vec<StoredTensor>) -> Result<Checkpoint, ImportError> {
     Ok(Checkpoint {
         tensors,
         logit_scale,
+        no_text,
         classifier,
     })
 }
