@@ -36,7 +36,7 @@ fn killed_runs_come_to_the_same_result() {
             (0, "lit") => 0,
             (0, _) => 3,
             (all, "lit") => all / 10,
-            (all, _) => (all - all / 10) / 3,
+            (all, _) => (all - all / 10) / 4,
         };
         if kills == 0 {
             println!("{}: NOT KILLED here; `cargo xtask faults` does", job.name);

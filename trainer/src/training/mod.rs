@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod bundle;
 pub mod config;
+pub mod encoded;
 pub mod evaluate;
 pub mod experiment;
 pub mod labels;
