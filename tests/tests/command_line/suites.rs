@@ -158,6 +158,7 @@ fn the_papers_data_are_found_where_locoop_and_mcm_put_them() {
     assert_eq!(sets.into_iter().collect::<Vec<_>>(), ["Places", "Textures"]);
     let notes = report["notes"].to_string();
     for said in [
+        "3 classes (the paper: 1000)",
         "iNaturalist is not there",
         "At most 2 images a class",
         "GL-MCM",
@@ -165,6 +166,7 @@ fn the_papers_data_are_found_where_locoop_and_mcm_put_them() {
     ] {
         assert!(notes.contains(said), "{said}: {notes}");
     }
+    assert_eq!(report["title"], "ImageNet against Places, Textures");
     assert_eq!(report["data"][0]["classes"], 3);
     assert!(names(&report).contains(&"ODIN"));
 }

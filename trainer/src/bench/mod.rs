@@ -17,7 +17,7 @@ mod trial;
 
 pub use hard::tasks as hard_tasks;
 pub use latex::table as latex_table;
-pub use paper::{imagenet, ood_sets};
+pub use paper::{differences, imagenet, ood_sets};
 pub use planned::why_not;
 pub use row::Rows;
 pub use suite::{Suite, SuiteOptions, ablation_groups, plan};

@@ -13,11 +13,16 @@ pub struct Missing {
     pub source: &'static str,
 }
 
+/// Classes of ImageNet-1k.
+const CLASSES: usize = 1_000;
+
 struct PaperSet {
     name: &'static str,
     /// Below the root, any of them.
     places: &'static [&'static str],
     source: &'static str,
+    /// How many images the paper measured on.
+    images: usize,
 }
 
 /// ImageNet-1k, with `train` and `val` below it.
@@ -26,6 +31,7 @@ const IMAGENET: PaperSet = PaperSet {
     places: &["imagenet/images", "imagenet", "ImageNet", "ILSVRC2012"],
     source: "ILSVRC 2012 from image-net.org (after registration), as train/SYNSET and val/SYNSET with \
              classnames.txt (CoOp's), LOC_synset_mapping.txt or synset_words.txt above them",
+    images: 50_000,
 };
 
 /// The out-of-distribution sets, from which classes that ImageNet has too were removed by
@@ -40,12 +46,14 @@ const OOD: [PaperSet; 4] = [
         ],
         source: "iNaturalist.tar.gz, the 10,000 images of 110 plant classes that MOS chose \
                  (github.com/deeplearning-wisc/large_scale_ood)",
+        images: 10_000,
     },
     PaperSet {
         name: "SUN",
         places: &["SUN/images", "SUN", "ImageNet_OOD_dataset/SUN"],
         source: "SUN.tar.gz, the 10,000 images of 50 classes that MOS chose \
                  (github.com/deeplearning-wisc/large_scale_ood)",
+        images: 10_000,
     },
     PaperSet {
         name: "Places",
@@ -57,6 +65,7 @@ const OOD: [PaperSet; 4] = [
         ],
         source: "Places.tar.gz, the 10,000 images of 50 classes that MOS chose \
                  (github.com/deeplearning-wisc/large_scale_ood)",
+        images: 10_000,
     },
     PaperSet {
         name: "Textures",
@@ -69,6 +78,7 @@ const OOD: [PaperSet; 4] = [
         ],
         source: "dtd-r1.0.1.tar.gz, the Describable Textures Dataset, all 5,640 images \
                  (robots.ox.ac.uk/~vgg/data/dtd)",
+        images: 5_640,
     },
 ];
 
@@ -100,6 +110,33 @@ pub fn ood_sets(root: &Path) -> (Vec<(String, PathBuf)>, Vec<Missing>) {
         }
     }
     (there, missing)
+}
+
+/// Where the images that are there are others than the paper's, by their numbers; none where they are
+/// as many.
+///
+/// `classes` and `images`: of the ID test half; `sets`: each set's name and images.
+pub fn differences(classes: usize, images: usize, sets: &[(String, usize)]) -> Option<String> {
+    let mut parts = Vec::new();
+    if classes != CLASSES {
+        parts.push(format!("{classes} classes (the paper: {CLASSES})"));
+    }
+    let measured = std::iter::once((IMAGENET.name, images, IMAGENET.images));
+    let others = sets.iter().filter_map(|(name, images)| {
+        let set = OOD.iter().find(|set| set.name == name)?;
+        Some((set.name, *images, set.images))
+    });
+    for (name, found, expected) in measured.chain(others) {
+        if found != expected {
+            parts.push(format!("{found} images of {name} ({expected})"));
+        }
+    }
+    (!parts.is_empty()).then(|| {
+        format!(
+            "These are not the paper's data, and the figures cannot be compared with published ones: {}.",
+            parts.join(", ")
+        )
+    })
 }
 
 impl std::fmt::Display for Missing {
@@ -139,5 +176,17 @@ mod tests {
         let absent: Vec<&str> = missing.iter().map(|set| set.name).collect();
         assert_eq!(absent, ["iNaturalist", "Places"]);
         assert!(missing[0].to_string().contains("large_scale_ood"));
+    }
+
+    #[test]
+    fn other_images_than_the_papers_are_told() {
+        let sets = |images: usize| vec![("SUN".to_owned(), images)];
+        assert_eq!(differences(1_000, 50_000, &sets(10_000)), None);
+        let text = differences(60, 50_000, &sets(144)).unwrap();
+        assert!(
+            text.contains("60 classes") && text.contains("144 images of SUN (10000)"),
+            "{text}"
+        );
+        assert!(!text.contains("50000"), "{text}");
     }
 }

@@ -81,7 +81,7 @@ pub fn why_not(
     let takes_patches = method.needs().iter().any(|need| need.takes_patches());
     if (takes_patches || needs(&[Input::LoCoOp])) && !experiment.has_patches() {
         return Some(
-            "features of patches, which the embedded features do not hold (run the suite on images with `--data`)",
+            "features of patches, which the embedded features do not hold and `--without-patches` leaves out (run the suite on images with `--data`)",
         );
     }
     if needs(&OF_WORDS) && (trial.config.label_pool == 0 || trial.split.is_open_vocabulary()) {

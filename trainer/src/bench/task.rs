@@ -30,6 +30,14 @@ impl Task {
         })
     }
 
+    /// How many images are measured on: those of the half to measure on, or all.
+    pub fn test_images(&self) -> usize {
+        let items = self.data.items.iter();
+        items
+            .filter(|item| item.split != Some(Split::Train))
+            .count()
+    }
+
     /// Keeps at most `most` images of each class to learn from and to calibrate on, evenly taken in the
     /// order of their names; one sentence on it where any is left out.
     pub fn thin(&mut self, most: usize) -> Option<String> {

@@ -10,8 +10,8 @@ use clap::Args;
 
 use super::limits::ImageLimits;
 use crate::bench::{
-    Bench, Rows, Suite, SuiteOptions, Task, Trial, ablation_figures, ablation_groups, hard_tasks,
-    imagenet, latex_table, ood_sets, plan, summarise, template_spread, why_not,
+    Bench, Rows, Suite, SuiteOptions, Task, Trial, ablation_figures, ablation_groups, differences,
+    hard_tasks, imagenet, latex_table, ood_sets, plan, summarise, template_spread, why_not,
 };
 use crate::device::DeviceChoice;
 use crate::embedded;
@@ -216,7 +216,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
     };
     timings.insert(whole, total);
     let report = Report {
-        title: title(&arguments),
+        title: title(&arguments, &tasks),
         model: ModelReport {
             name: model.config.name.clone(),
             embed_dim: model.config.embed_dim,
@@ -297,7 +297,18 @@ fn tasks(arguments: &BenchArguments, notes: &mut Vec<String>) -> Result<Vec<Task
                     shown(root)
                 );
             }
-            Ok(vec![Task::open(&imagenet, &ood)?])
+            let task = Task::open(&imagenet, &ood)?;
+            let sets: Vec<(String, usize)> = task
+                .ood
+                .iter()
+                .map(|(name, images)| (name.clone(), images.items.len()))
+                .collect();
+            notes.extend(differences(
+                task.data.classes.len(),
+                task.test_images(),
+                &sets,
+            ));
+            Ok(vec![task])
         }
         _ => bail!("--root is for --suite paper and --suite hard; give --data DIR"),
     }
@@ -339,7 +350,7 @@ fn seed_note(seeds: &[u64]) -> String {
     }
 }
 
-fn title(arguments: &BenchArguments) -> String {
+fn title(arguments: &BenchArguments, tasks: &[Task]) -> String {
     let data = arguments
         .data
         .as_deref()
@@ -355,6 +366,10 @@ fn title(arguments: &BenchArguments) -> String {
         Suite::Hard => format!("Half of the classes of {data} unknown"),
         Suite::Ablation => format!("NegPrompt's parts on {data}"),
         Suite::Sensitivity => format!("Hand-written prompts against learned contexts on {data}"),
-        Suite::Paper => "ImageNet-1k against iNaturalist, SUN, Places and Textures".to_owned(),
+        Suite::Paper => {
+            let sets = tasks.iter().flat_map(|task| &task.ood);
+            let names: Vec<&str> = sets.map(|(name, _)| name.as_str()).collect();
+            format!("ImageNet against {}", names.join(", "))
+        }
     }
 }

@@ -54,7 +54,7 @@ impl Plot {
         )
     }
 
-    /// Caption, chart and legend in one drawing.
+    /// Title, chart and legend in one drawing.
     pub fn whole(&self) -> Drawing {
         let names: &[String] = match &self.legend {
             Legend::None => &[],
@@ -70,7 +70,7 @@ impl Plot {
                 anchor: Anchor::Start,
                 turned: false,
                 strong: true,
-                words: self.caption.clone(),
+                words: self.title.clone(),
             })],
         };
         whole.place(self.drawing.clone(), (0.0, above));
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_holds_caption_chart_and_legend() {
+    fn a_file_holds_title_chart_and_legend() {
         let plot = Plot {
             caption: "a <b>".into(),
             title: "t".into(),
