@@ -90,7 +90,7 @@ fn picture(path: &Path, colour: [u8; 3], number: u32) {
     .expect("a picture");
 }
 
-/// The four commands that write.
+/// The commands that write for long enough to be killed.
 pub fn jobs() -> Vec<Job> {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     vec![
@@ -116,6 +116,16 @@ pub fn jobs() -> Vec<Job> {
             ),
             resumes: true,
             result: |run| files_below(&run.join("result/bundle")),
+        },
+        Job {
+            name: "bench",
+            // It goes on by itself, with features and patches as with rows.
+            arguments: words(
+                "bench --model ../model --data ../photos --ood other=../other --out result --device cpu --seeds 0 \
+                 --shots 8 --context-tokens 4 --positive-steps 20 --negative-steps 10 --label-pool 0",
+            ),
+            resumes: false,
+            result: |run| files_below(&run.join("result/features")),
         },
         Job {
             name: "lit",

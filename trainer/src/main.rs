@@ -3,6 +3,7 @@
 
 mod bench;
 mod checkpoint;
+mod clipn;
 mod command;
 mod containment;
 mod data;

@@ -5,7 +5,7 @@ use super::{
     BundleError, FileEntry, KnownAnswer, KnownInput, Manifest, Role, TensorValues, Tensors,
     decode_each, generated_pixels, tensor_name,
 };
-use crate::score::{ClassFeatures, Probe};
+use crate::score::{ClassFeatures, Probe, odin_step};
 
 /// A bundle in memory, whole and checked.
 #[derive(Clone, Debug)]
@@ -195,6 +195,7 @@ impl Bundle {
             named: read(tensor_name::NAMED, &[classes, width])?,
             mined: read(tensor_name::MINED, &[labels, width])?,
             react_clip: read(tensor_name::REACT_CLIP, &[1])?.first().copied(),
+            odin_step: has_probe.then(|| odin_step(width)),
             probe: if has_probe {
                 Some(Probe {
                     weight: read(tensor_name::PROBE_WEIGHT, &[classes, width])?,

@@ -8,6 +8,8 @@ pub mod efficientnet;
 pub mod import;
 #[cfg(feature = "model")]
 pub mod model;
+#[cfg(feature = "learn")]
+pub mod no_text;
 #[cfg(feature = "input")]
 pub mod preprocess;
 pub mod preprocessing;
@@ -27,6 +29,8 @@ pub mod weights;
 pub use config::{Activation, ClipConfig, ConfigError, ImageTowerConfig, TextTowerConfig};
 #[cfg(feature = "model")]
 pub use model::{ImageTower, normalize};
+#[cfg(feature = "learn")]
+pub use no_text::NoTextTower;
 pub use preprocessing::Preprocessing;
 #[cfg(feature = "model")]
 pub use text::TextTower;

@@ -140,6 +140,16 @@ impl<'a> Weights<'a> {
         self.device
     }
 
+    /// The length of the first axis of `name`; none where it is not there or a single number.
+    pub fn leading(&self, name: &str) -> Option<usize> {
+        let name = format!("{}{name}", self.prefix);
+        let shape = match self.source {
+            Source::Memory(tensors) => &tensors.get(&name)?.shape,
+            Source::Placed(tensors) => &tensors.get(&name)?.shape,
+        };
+        shape.first().copied()
+    }
+
     /// The tensor `name`.
     ///
     /// # Errors

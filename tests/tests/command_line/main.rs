@@ -6,6 +6,7 @@
 mod bench;
 mod load;
 mod privacy;
+mod suites;
 
 use std::collections::BTreeMap;
 use std::fs;

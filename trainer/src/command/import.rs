@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
 use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors, generated_pixels};
-use shared::clip::{ClipConfig, ImageTower, TextTower, Tokenizer, Weights};
+use shared::clip::{ClipConfig, ImageTower, NoTextTower, TextTower, Tokenizer, Weights};
+
+use shared::clip::import::NO_PROMPTS;
 
 use crate::checkpoint::{self, LoadedCheckpoint};
 use crate::features::forward_pixels;
@@ -18,7 +20,7 @@ use crate::progress::say;
 ///
 /// Takes CLIP checkpoints of `transformers` (a directory with config.json and model.safetensors),
 /// state dicts of OpenAI's models and open_clip (.pt, .bin, .safetensors, with
-/// open_clip_config.json beside them where there is one), and EfficientNet-Lite (.pth), which has
+/// open_clip_config.json beside them where there is one), those of CLIPN with its "no" text tower, and EfficientNet-Lite (.pth), which has
 /// an image tower only and gets a text tower by `trainer lit`. Pickle files are read without
 /// being executed.
 #[derive(Args, Debug)]
@@ -57,6 +59,12 @@ pub fn run(arguments: ImportArguments) -> Result<()> {
         let weights = Weights::new(&loaded.checkpoint.tensors, &device);
         TextTower::load(&weights, &loaded.config.text, loaded.config.embed_dim).with_context(of)?;
     }
+    if let Some(no_text) = &loaded.checkpoint.no_text {
+        let weights = Weights::new(no_text, &device);
+        NoTextTower::load(&weights, &loaded.config.text, loaded.config.embed_dim)
+            .context("the \"no\" text tower")
+            .with_context(of)?;
+    }
     let vocabulary = has_text.then(|| vocabulary(&loaded)).transpose()?.flatten();
     let loss = precision_loss(&tower, &loaded, arguments.precision, &device)?;
     drop(tower);
@@ -77,6 +85,7 @@ pub fn run(arguments: ImportArguments) -> Result<()> {
             config: &config,
             tensors: checkpoint.tensors,
             precision: arguments.precision,
+            no_text: checkpoint.no_text,
             vocabulary,
             words: None,
             classifier,
@@ -191,6 +200,13 @@ fn card(loaded: &LoadedCheckpoint, precision: Precision, loss: f64) -> String {
         )
     } else {
         "none".to_owned()
+    };
+    let text = match &loaded.checkpoint.no_text {
+        Some(no) if no.contains_key(NO_PROMPTS) => {
+            format!("{text}; another for \"no\", with learned prompts (CLIPN)")
+        }
+        Some(_) => format!("{text}; another for \"no\" (CLIPN)"),
+        None => text,
     };
     format!(
         "# {}\n\nImported by `trainer import` from {}.\n\n\

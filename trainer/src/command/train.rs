@@ -17,10 +17,11 @@ use crate::model::ModelDirectory;
 use crate::output::{self, FolderWriter, last_name, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{
-    LossFigure, MapFigure, ModelReport, Report, print_table, similarity_figures, write_html,
+    LossFigure, MapFigure, ModelReport, Report, print_table, similarity_figures, write_report,
 };
 use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
+use crate::training::encoded::Encoding;
 use crate::training::evaluate::{Evaluation, evaluate, largest_similarities};
 use crate::training::experiment::{Experiment, ImageFolders, parse_named_folder};
 use crate::training::labels::{NegativeLabels, negative_labels};
@@ -53,7 +54,7 @@ pub struct TrainArguments {
           value_parser = |text: &str| parse_named_folder(text).map_err(|error| error.to_string()))]
     pub ood: Vec<(String, PathBuf)>,
 
-    /// Where report.json, report.html and bundle/ go
+    /// Where report.json, report.html, figures/ and bundle/ go
     #[arg(long, default_value = "out/default", value_name = "DIR")]
     pub out: PathBuf,
 
@@ -93,12 +94,15 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
             let folders = ImageFolders {
                 data,
                 ood: &arguments.ood,
+            };
+            let encoding = Encoding {
                 cache: arguments.out.join("features"),
                 batch: 16,
                 patches: false,
                 limits: arguments.limits.into(),
             };
-            Experiment::from_folders(&model, &device.device, &folders, config.shots, config.seed)?
+            let (shots, seed) = (config.shots, config.seed);
+            Experiment::from_folders(&model, &device.device, &folders, &encoding, shots, seed)?
         }
         None if arguments.model.is_some() => bail!(
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
@@ -190,15 +194,11 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         ("bundle".to_owned(), since.elapsed().as_secs_f64()),
         ("total".to_owned(), started.elapsed().as_secs_f64()),
     ]);
-    output::write_json(&arguments.out.join("report.json"), &report)?;
-    output::write_file(
-        &arguments.out.join("report.html"),
-        write_html(&report).as_bytes(),
-    )?;
+    write_report(&arguments.out, &report)?;
     checkpoints.close()?;
     print_table(&report);
     say(&format!(
-        "{} in {}: report.html, report.json, bundle/",
+        "{} in {}: report.html, report.json, figures/, bundle/",
         shown(&arguments.out),
         duration_text(started.elapsed().as_secs_f64())
     ));

@@ -13,6 +13,7 @@ use crate::model::ModelDirectory;
 use crate::output::{self, shown};
 use crate::progress::{Progress, say};
 use crate::training::TrainingConfig;
+use crate::training::encoded::Encoding;
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::run::fingerprint;
 use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
@@ -165,16 +166,15 @@ fn experiment(arguments: &TuneArguments, model: &ModelDirectory, seed: u64) -> R
     let shots = arguments.training.shots;
     match &arguments.data {
         Some(data) => {
-            let folders = ImageFolders {
-                data,
-                ood: &[],
+            let folders = ImageFolders { data, ood: &[] };
+            let encoding = Encoding {
                 cache: arguments.out.join("features"),
                 batch: 16,
                 patches: false,
                 limits: arguments.limits.into(),
             };
             let device = arguments.device.open()?;
-            Experiment::from_folders(model, &device.device, &folders, shots, seed)
+            Experiment::from_folders(model, &device.device, &folders, &encoding, shots, seed)
         }
         None if arguments.model.is_some() => bail!(
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"

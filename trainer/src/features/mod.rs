@@ -25,7 +25,7 @@ mod writer;
 
 pub use cache::FeatureCache;
 pub use encode::{EncodeOptions, EncodeReport, encode};
-pub use key::feature_key;
+pub use key::{feature_key, hexadecimal};
 pub use layout::FeaturePrecision;
 pub use patches::encode_patches;
 pub use prepare::prepare;

@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use burn_store::bridge;
 use burn_store::burn_pack::Tensor as StoredTensor;
 
-use super::{Checkpoint, Classifier, ImportError, fold, names};
+use super::{Checkpoint, Classifier, ImportError, fold, names, no_tower};
 use crate::bundle::{TensorValues, Tensors};
 
 /// Brings the tensors of one checkpoint into canonical form.
@@ -33,6 +33,7 @@ pub fn canonical(stored: Vec<StoredTensor>) -> Result<Checkpoint, ImportError> {
     names::fuse_attention(&mut tensors)?;
     names::transpose_projections(&mut tensors)?;
     fold::fold_batch_norms(&mut tensors, naming.batch_norm_epsilon())?;
+    let no_text = no_tower::take_no_tower(&mut tensors);
     let logit_scale = tensors
         .remove("logit_scale")
         .and_then(|scale| scale.values.first().map(|log| log.exp()));
@@ -46,6 +47,7 @@ pub fn canonical(stored: Vec<StoredTensor>) -> Result<Checkpoint, ImportError> {
     Ok(Checkpoint {
         tensors,
         logit_scale,
+        no_text,
         classifier,
     })
 }

@@ -117,6 +117,11 @@ pub fn infer_config(name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig, I
     if checkpoint.tensors.contains_key("visual.stem.weight") {
         return infer_efficientnet(name, &shapes);
     }
+    // CLIPN's checkpoints say nothing of it: they began from LAION's weights, which have GELU.
+    let activation = match checkpoint.no_text {
+        Some(_) => Activation::Gelu,
+        None => Activation::QuickGelu,
+    };
     let [context_length, text_width] = shapes.of("positional_embedding")?;
     let [vocabulary_size, _] = shapes.of("token_embedding.weight")?;
     let [_, embed_dim] = shapes.of("text_projection")?;
@@ -132,7 +137,7 @@ pub fn infer_config(name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig, I
             layers: shapes.count("visual.transformer.resblocks.", ".ln_1.weight"),
             heads: (width / 64).max(1),
             mlp_width,
-            activation: Activation::QuickGelu,
+            activation,
         })
     } else {
         let [width, ..]: [usize; 4] = shapes.of("visual.layer1.0.conv1.weight")?;
@@ -159,7 +164,7 @@ pub fn infer_config(name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig, I
             layers: shapes.count("transformer.resblocks.", ".ln_1.weight"),
             heads: (text_width / 64).max(1),
             mlp_width,
-            activation: Activation::QuickGelu,
+            activation,
         },
     })
 }

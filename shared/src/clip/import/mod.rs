@@ -15,10 +15,14 @@ mod configuration;
 mod fold;
 #[cfg(feature = "model")]
 mod names;
+#[cfg(feature = "model")]
+mod no_tower;
 
 #[cfg(feature = "model")]
 pub use canonical::canonical;
 pub use configuration::{infer_config, open_clip_config, transformers_config};
+#[cfg(feature = "model")]
+pub use no_tower::PROMPTS as NO_PROMPTS;
 
 /// The crate that opens checkpoints; [`canonical`] takes its tensors.
 #[cfg(feature = "model")]
@@ -88,6 +92,9 @@ pub struct Checkpoint {
     pub tensors: Tensors,
     /// `exp(logit_scale)`, when the checkpoint has one.
     pub logit_scale: Option<f32>,
+    /// CLIPN's text tower for what an image does not show, under the names of a text tower, with its
+    /// learned prompts as [`NO_PROMPTS`].
+    pub no_text: Option<Tensors>,
     /// The classifier of an EfficientNet-Lite: weight `[classes, head_width]`, bias `[classes]`.
     pub classifier: Option<Classifier>,
 }
