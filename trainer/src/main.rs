@@ -1,6 +1,7 @@
 //! `trainer`: learns negative prompts for CLIP and exports a bundle for out-of-distribution
 //! detection.
 
+mod agreement;
 mod bench;
 mod checkpoint;
 mod command;
@@ -10,6 +11,7 @@ mod detector;
 mod device;
 mod embedded;
 mod features;
+mod hub;
 mod lit;
 mod model;
 mod output;

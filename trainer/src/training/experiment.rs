@@ -13,7 +13,9 @@ use super::batches::shuffled;
 use crate::command::encode::say_skipped;
 use crate::data::{self, Dataset, Split, few_shot};
 use crate::embedded;
-use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, encode, encode_patches};
+use crate::features::{
+    EncodeOptions, FeatureCache, FeaturePrecision, Worker, encode, encode_patches,
+};
 use crate::model::ModelDirectory;
 use crate::output;
 use crate::progress::say;
@@ -359,6 +361,7 @@ impl Experiment {
             precision: FeaturePrecision::F16,
             limits: folders.limits,
             resume: true,
+            part: None,
         };
         let encoded = |dataset: &Dataset, name: &str| -> Result<Encoded> {
             let file = folders.cache.join(format!("{name}.safetensors"));
@@ -366,8 +369,10 @@ impl Experiment {
                 dataset,
                 &model.config,
                 &loaded.key,
-                &loaded.tower,
-                device,
+                &[Worker {
+                    tower: &loaded.tower,
+                    device,
+                }],
                 &file,
                 &options,
             )?;
