@@ -1,15 +1,14 @@
 //! Measurements beside other programs.
 
 mod child;
-mod encode;
+pub mod encode;
+mod files;
 mod machine;
 mod onnx;
 pub mod prompts;
 pub mod scale;
 pub mod score;
 mod visit;
-
-pub use encode::encode;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
