@@ -1,6 +1,7 @@
 //! `trainer`: learns negative prompts for CLIP and exports a bundle for out-of-distribution
 //! detection.
 
+mod agreement;
 mod bench;
 mod checkpoint;
 mod clipn;
@@ -11,6 +12,7 @@ mod detector;
 mod device;
 mod embedded;
 mod features;
+mod hub;
 mod lit;
 mod model;
 mod output;

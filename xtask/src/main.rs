@@ -68,18 +68,9 @@ enum Chore {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Images a second of `trainer encode`, beside onnxruntime with the same network.
-    Encode {
-        /// Folder of photos.
-        #[arg(long, value_name = "DIR")]
-        photos: PathBuf,
-        /// Python with onnx, onnxruntime, pillow, numpy and safetensors.
-        #[arg(long, default_value = "python3")]
-        python: String,
-        /// Times that both are run, in turn.
-        #[arg(long, default_value_t = 3)]
-        rounds: usize,
-    },
+    /// ViT-B/32's image tower on the CPU beside PyTorch; with --photos, images a second of `trainer
+    /// encode` beside onnxruntime.
+    Encode(bench::encode::Arguments),
     /// Time to encode a photo in Chromium, beside onnxruntime-web with the same network.
     Web {
         /// Runs of each that are timed.
@@ -136,11 +127,7 @@ fn main() -> Result<()> {
         Chore::Fuzz(arguments) => fuzz::run(&root, &arguments),
         Chore::SupplyChain => supply_chain::check(&root),
         Chore::Bench { what } => match what {
-            Bench::Encode {
-                photos,
-                python,
-                rounds,
-            } => bench::encode(&root, &std::path::absolute(photos)?, &python, rounds),
+            Bench::Encode(arguments) => bench::encode::run(&root, arguments),
             Bench::Classes { names } => bench::classes(&root, names),
             Bench::Web {
                 runs,

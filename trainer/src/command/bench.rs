@@ -8,15 +8,15 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use super::import::model_directory;
 use super::limits::ImageLimits;
 use super::typed::command_line;
 use crate::bench::{
     Bench, Rows, Suite, SuiteOptions, Task, Trial, ablation_figures, ablation_groups, differences,
     hard_tasks, imagenet, latex_table, ood_sets, plan, summarise, template_spread, why_not,
 };
-use crate::device::DeviceChoice;
+use crate::device::Devices;
 use crate::embedded;
-use crate::model::ModelDirectory;
 use crate::output::{self, last_name, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{ModelReport, Report, print_table, write_report};
@@ -47,8 +47,8 @@ pub struct BenchArguments {
     )]
     pub seeds: Vec<u64>,
 
-    /// Model directory (see `trainer import`); the compact model that comes with the program when
-    /// left out
+    /// Model directory (see `trainer import`), or OWNER/NAME on the hub; the compact model that
+    /// comes with the program when left out
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
 
@@ -89,8 +89,8 @@ pub struct BenchArguments {
     pub out: Option<PathBuf>,
 
     /// What to compute on
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 
     #[command(flatten)]
     pub limits: ImageLimits,
@@ -104,7 +104,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
     let started = Instant::now();
     let seeds = seeds(&arguments)?;
     let model = match &arguments.model {
-        Some(path) => ModelDirectory::open(path)?,
+        Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
     let device = arguments.device.open()?;

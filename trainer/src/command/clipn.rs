@@ -8,7 +8,7 @@ use shared::bundle::Precision;
 
 use super::limits::ImageLimits;
 use crate::clipn::{Course, Run, run as learn};
-use crate::device::DeviceChoice;
+use crate::device::Devices;
 use crate::embedded;
 use crate::model::ModelDirectory;
 
@@ -65,8 +65,8 @@ pub struct ClipnArguments {
     pub resume: bool,
 
     /// What to compute on; auto takes a real GPU, else the CPU
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 
     #[command(flatten)]
     pub limits: ImageLimits,

@@ -14,7 +14,7 @@ use super::limits::ImageLimits;
 use super::typed::command_line;
 use crate::data::{self, Dataset, Split};
 use crate::detector::Detector;
-use crate::device::{ChosenDevice, DeviceChoice};
+use crate::device::{ChosenDevice, Devices};
 use crate::output::{self, last_name};
 use crate::progress::{Progress, say};
 use crate::report::{
@@ -55,8 +55,8 @@ pub struct EvalArguments {
     pub html: Option<PathBuf>,
 
     /// What to compute on; auto takes a real GPU, else the CPU
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 
     /// Images that go through the model together
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]

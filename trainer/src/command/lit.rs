@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::device::DeviceChoice;
+use crate::device::Devices;
 use crate::lit;
 
 /// Make the compact model: train a small text tower against a locked EfficientNet-Lite.
@@ -87,8 +87,8 @@ pub struct LitArguments {
     pub resume: bool,
 
     /// What to compute on; auto takes a real GPU, else the CPU
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 }
 
 /// Runs `trainer lit`.

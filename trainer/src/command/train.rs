@@ -9,9 +9,11 @@ use clap::Args;
 use shared::bundle::{Map, Precision};
 use shared::score::Input;
 
+use super::import::model_directory;
 use super::limits::ImageLimits;
 use super::typed::command_line;
-use crate::device::{ChosenDevice, DeviceChoice};
+use crate::agreement::check_model;
+use crate::device::{ChosenDevice, Devices};
 use crate::embedded;
 use crate::model::ModelDirectory;
 use crate::output::{self, FolderWriter, last_name, shown};
@@ -39,8 +41,8 @@ const CURVE_POINTS: usize = 200;
 /// a class.
 #[derive(Args, Debug)]
 pub struct TrainArguments {
-    /// Model directory (see `trainer import`); the compact model that comes with the program
-    /// when left out
+    /// Model directory (see `trainer import`), or OWNER/NAME on the hub, which is imported if it is
+    /// not yet; the compact model that comes with the program when left out
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
 
@@ -59,12 +61,16 @@ pub struct TrainArguments {
     pub out: PathBuf,
 
     /// What to compute on
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 
     /// How the bundle keeps the towers: f32, f16 or int8 (per channel)
     #[arg(long, default_value = "f16", value_name = "f32|f16|int8")]
     pub precision: Precision,
+
+    /// Write the bundle even if its features agree with the model's to less than 0.99
+    #[arg(long)]
+    pub force: bool,
 
     /// Go on where a run that was stopped left off
     #[arg(long)]
@@ -83,9 +89,16 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
     let config = &arguments.training;
     config.check()?;
     let model = match &arguments.model {
-        Some(path) => ModelDirectory::open(path)?,
+        Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
+    check_model(
+        &model,
+        arguments.precision,
+        arguments.data.as_deref(),
+        &arguments.limits.into(),
+        arguments.force,
+    )?;
     let device = arguments.device.open()?;
     output::create_folder(&arguments.out)?;
     let since = Instant::now();

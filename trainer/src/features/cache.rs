@@ -259,6 +259,8 @@ impl FeatureCache {
             key: field("key").unwrap_or_default().to_owned(),
             width,
             precision,
+            // A shard is a file of features like any other to those who read features.
+            shard: None,
         };
         let mut feature = vec![0.0; width];
         for (image, row) in bytes[features_at.clone()]

@@ -54,6 +54,7 @@ pub fn encode_patches(
         key: format!("{} patches", loaded.key),
         width,
         precision: FeaturePrecision::F16,
+        shard: None,
     };
     if let Ok(earlier) = FeatureCache::open(file)
         && earlier.header() == &header

@@ -10,7 +10,9 @@ use shared::clip::preprocess::DecodeLimits;
 use super::experiment::Experiment;
 use crate::command::encode::say_skipped;
 use crate::data::{Dataset, Split};
-use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, encode, encode_patches};
+use crate::features::{
+    EncodeOptions, FeatureCache, FeaturePrecision, Worker, encode, encode_patches,
+};
 use crate::model::ModelDirectory;
 use crate::output;
 use crate::progress::say;
@@ -82,6 +84,7 @@ impl EncodedImages {
             precision: FeaturePrecision::F16,
             limits: encoding.limits,
             resume: true,
+            part: None,
         };
         let encoded = |dataset: &Dataset, name: &str| -> Result<Encoded> {
             let file = encoding.cache.join(format!("{name}.safetensors"));
@@ -89,8 +92,10 @@ impl EncodedImages {
                 dataset,
                 &model.config,
                 &loaded.key,
-                &loaded.tower,
-                device,
+                &[Worker {
+                    tower: &loaded.tower,
+                    device,
+                }],
                 &file,
                 &options,
             )?;

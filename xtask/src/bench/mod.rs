@@ -2,7 +2,8 @@
 
 mod child;
 mod classes;
-mod encode;
+pub mod encode;
+mod files;
 pub mod load;
 mod machine;
 mod onnx;
@@ -12,7 +13,6 @@ pub mod score;
 mod visit;
 
 pub use classes::classes;
-pub use encode::encode;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -10,24 +10,31 @@
 
 #[cfg(feature = "model")]
 mod canonical;
-mod configuration;
 #[cfg(feature = "model")]
 mod fold;
+mod inferred;
 #[cfg(feature = "model")]
 mod names;
 #[cfg(feature = "model")]
 mod no_tower;
+mod open_clip;
+mod parts;
+mod transformers;
 
 #[cfg(feature = "model")]
 pub use canonical::canonical;
-pub use configuration::{infer_config, open_clip_config, transformers_config};
+pub use inferred::infer_config;
 #[cfg(feature = "model")]
 pub use no_tower::PROMPTS as NO_PROMPTS;
+pub use open_clip::open_clip_config;
+pub use parts::check_parts;
+pub use transformers::transformers_config;
 
 /// The crate that opens checkpoints; [`canonical`] takes its tensors.
 #[cfg(feature = "model")]
 pub use burn_store;
 
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::bundle::{TensorValues, Tensors};
@@ -83,6 +90,36 @@ pub enum ImportError {
         /// What is wrong and what was expected.
         cause: String,
     },
+    /// A tensor that this program's towers have no place for.
+    #[error(
+        "tensor `{name}` {shape:?} belongs to a part that this program does not compute: the \
+         features would be wrong without it; use a checkpoint of CLIP's own architecture"
+    )]
+    UnknownPart {
+        /// Name of the tensor.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+}
+
+impl ImportError {
+    fn configuration(file: &str, cause: impl ToString) -> Self {
+        Self::Configuration {
+            file: file.into(),
+            cause: cause.to_string(),
+        }
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(file: &str, json: &'a str) -> Result<T, ImportError> {
+    serde_json::from_str(json).map_err(|error| ImportError::configuration(file, error))
+}
+
+/// A side that does not fit becomes one that [`ClipConfig::check`](crate::clip::ClipConfig::check)
+/// refuses.
+fn pixels(side: usize) -> u32 {
+    u32::try_from(side).unwrap_or(u32::MAX)
 }
 
 /// A checkpoint in canonical form.
