@@ -112,10 +112,14 @@ impl Download {
     ) -> Result<(), Failure> {
         let network = |error: JsValue| Failure::Network(browser::said(&error));
         let options = RequestInit::new();
-        if expected.is_none() {
-            // The manifest has no hash in its name, so it is always asked for.
-            Reflect::set(&options, &"cache".into(), &"no-cache".into()).map_err(network)?;
-        }
+        // The manifest has no hash in its name, so it is always asked for. The other files are kept by
+        // this program; the browser's own cache would keep them twice, and answer for ranges in its
+        // own way.
+        let mode = match expected {
+            None => "no-cache",
+            Some(_) => "no-store",
+        };
+        Reflect::set(&options, &"cache".into(), &mode.into()).map_err(network)?;
         if self.is_begun() {
             let headers = Headers::new().map_err(network)?;
             let range = format!("bytes={}-", self.bytes);
