@@ -1,10 +1,8 @@
 //! `trainer`: learns negative prompts for CLIP and exports a bundle for out-of-distribution
 //! detection.
 
-mod agreement;
 mod bench;
 mod checkpoint;
-mod clipn;
 mod command;
 mod containment;
 mod data;
@@ -12,7 +10,6 @@ mod detector;
 mod device;
 mod embedded;
 mod features;
-mod hub;
 mod lit;
 mod model;
 mod output;

@@ -4,20 +4,18 @@
 pub mod config;
 #[cfg(feature = "model")]
 pub mod efficientnet;
-#[cfg(feature = "input")]
+#[cfg(feature = "model")]
 pub mod import;
 #[cfg(feature = "model")]
 pub mod model;
-#[cfg(feature = "learn")]
-pub mod no_text;
-#[cfg(feature = "input")]
+#[cfg(feature = "model")]
 pub mod preprocess;
 pub mod preprocessing;
 #[cfg(feature = "model")]
 pub mod resnet;
 #[cfg(feature = "model")]
 pub mod text;
-#[cfg(feature = "input")]
+#[cfg(feature = "model")]
 pub mod tokenizer;
 #[cfg(feature = "model")]
 pub mod transformer;
@@ -29,12 +27,10 @@ pub mod weights;
 pub use config::{Activation, ClipConfig, ConfigError, ImageTowerConfig, TextTowerConfig};
 #[cfg(feature = "model")]
 pub use model::{ImageTower, normalize};
-#[cfg(feature = "learn")]
-pub use no_text::NoTextTower;
 pub use preprocessing::Preprocessing;
 #[cfg(feature = "model")]
 pub use text::TextTower;
-#[cfg(feature = "input")]
+#[cfg(feature = "model")]
 pub use tokenizer::Tokenizer;
 #[cfg(feature = "model")]
-pub use weights::{Placed, PlacedTensors, WeightError, Weights};
+pub use weights::{WeightError, Weights};

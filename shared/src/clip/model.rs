@@ -32,30 +32,17 @@ impl ImageTower {
         config: &ClipConfig,
         device: &Device,
     ) -> Result<Self, WeightError> {
-        Self::from_weights(&Weights::new(tensors, device), config)
-    }
-
-    /// Whether the tower of `config` takes weights that are on `device` already, tensor by tensor.
-    /// EfficientNet-Lite's loops for the CPU read them in memory.
-    pub fn takes_placed(config: &ClipConfig, device: &Device) -> bool {
-        let own_loops = matches!(config.image, ImageTowerConfig::EfficientnetLite(_));
-        !own_loops || *device != Device::flex()
-    }
-
-    /// The same from weights that may be on their device already.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn from_weights(weights: &Weights, config: &ClipConfig) -> Result<Self, WeightError> {
-        let d = config.embed_dim;
+        let weights = Weights::new(tensors, device);
         Ok(match &config.image {
-            ImageTowerConfig::Vit(vit) => Self::Vit(VisionTransformer::load(weights, vit, d)?),
+            ImageTowerConfig::Vit(vit) => {
+                Self::Vit(VisionTransformer::load(&weights, vit, config.embed_dim)?)
+            }
             ImageTowerConfig::ModifiedResnet(resnet) => {
-                Self::ModifiedResnet(ModifiedResNet::load(weights, resnet, d)?)
+                Self::ModifiedResnet(ModifiedResNet::load(&weights, resnet, config.embed_dim)?)
             }
-            ImageTowerConfig::EfficientnetLite(efficientnet) => {
-                Self::EfficientnetLite(EfficientNetLite::load(weights, efficientnet, d)?)
-            }
+            ImageTowerConfig::EfficientnetLite(efficientnet) => Self::EfficientnetLite(
+                EfficientNetLite::load(&weights, efficientnet, config.embed_dim)?,
+            ),
         })
     }
 

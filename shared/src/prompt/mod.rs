@@ -9,8 +9,6 @@ pub mod encode;
 #[cfg(feature = "learn")]
 pub mod learn;
 pub mod loss;
-#[cfg(feature = "learn")]
-pub mod opposite;
 pub mod template;
 
 pub use encode::PromptEncoder;

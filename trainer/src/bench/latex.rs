@@ -76,11 +76,8 @@ fn cell(cells: &[Cell], row: usize, higher: bool) -> String {
         text
     };
     match deviation {
-        // What learns nothing does not change with the seed, but for rounding.
-        Some(deviation) if deviation > 1e-9 => {
-            format!("{text} $\\pm$ {}", per_cent(deviation))
-        }
-        _ => text,
+        Some(deviation) => format!("{text} $\\pm$ {}", per_cent(deviation)),
+        None => text,
     }
 }
 

@@ -6,15 +6,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::import::model_directory;
 use super::limits::ImageLimits;
-use crate::device::Devices;
+use crate::device::DeviceChoice;
 use crate::embedded;
 use crate::model::ModelDirectory;
 use crate::output::{self, shown};
 use crate::progress::{Progress, say};
 use crate::training::TrainingConfig;
-use crate::training::encoded::Encoding;
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::run::fingerprint;
 use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
@@ -26,8 +24,7 @@ use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid,
 /// table is sorted by AUROC − FPR95. No out-of-distribution set is opened.
 #[derive(Args, Debug)]
 pub struct TuneArguments {
-    /// Model directory, or OWNER/NAME on the hub; the compact model that comes with the program
-    /// when left out
+    /// Model directory; the compact model that comes with the program when left out
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
 
@@ -54,8 +51,8 @@ pub struct TuneArguments {
     pub out: PathBuf,
 
     /// What to compute on
-    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
-    pub device: Devices,
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceChoice,
 
     /// Go on where a run that was stopped left off
     #[arg(long)]
@@ -82,7 +79,7 @@ struct Record {
 /// Runs `trainer tune`.
 pub fn run(arguments: TuneArguments) -> Result<()> {
     let model = match &arguments.model {
-        Some(path) => model_directory(path)?,
+        Some(path) => ModelDirectory::open(path)?,
         None => embedded::compact_model()?,
     };
     let device = arguments.device.open()?;
@@ -168,15 +165,16 @@ fn experiment(arguments: &TuneArguments, model: &ModelDirectory, seed: u64) -> R
     let shots = arguments.training.shots;
     match &arguments.data {
         Some(data) => {
-            let folders = ImageFolders { data, ood: &[] };
-            let encoding = Encoding {
+            let folders = ImageFolders {
+                data,
+                ood: &[],
                 cache: arguments.out.join("features"),
                 batch: 16,
                 patches: false,
                 limits: arguments.limits.into(),
             };
             let device = arguments.device.open()?;
-            Experiment::from_folders(model, &device.device, &folders, &encoding, shots, seed)
+            Experiment::from_folders(model, &device.device, &folders, shots, seed)
         }
         None if arguments.model.is_some() => bail!(
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"

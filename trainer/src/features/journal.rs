@@ -164,7 +164,6 @@ mod tests {
             key: "k".into(),
             width: 4,
             precision: FeaturePrecision::F16,
-            shard: None,
         };
         let entry = Entry {
             name: "a\nb".into(),

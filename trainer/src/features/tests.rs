@@ -18,7 +18,6 @@ fn header(precision: FeaturePrecision) -> CacheHeader {
         key: "abc".into(),
         width: WIDTH,
         precision,
-        shard: None,
     }
 }
 

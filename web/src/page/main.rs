@@ -31,8 +31,6 @@ mod method_panel;
 #[cfg(target_arch = "wasm32")]
 mod photo;
 #[cfg(target_arch = "wasm32")]
-mod reload;
-#[cfg(target_arch = "wasm32")]
 mod samples;
 #[cfg(target_arch = "wasm32")]
 mod tabs;
@@ -40,8 +38,6 @@ mod tabs;
 mod take_away;
 #[cfg(target_arch = "wasm32")]
 mod threshold_panel;
-#[cfg(target_arch = "wasm32")]
-mod trouble;
 #[cfg(target_arch = "wasm32")]
 mod why;
 

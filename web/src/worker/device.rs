@@ -2,11 +2,9 @@
 
 use burn::tensor::Device;
 use js_sys::{Function, Object, Promise, Reflect};
-use shared::clip::ClipConfig;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web::message::{DeviceChoice, DeviceKind, DeviceReport, Report};
-use web::wording;
 
 use super::{browser, line};
 
@@ -47,8 +45,9 @@ pub fn cpu(note: Option<String>) -> Chosen {
     }
 }
 
-/// The device that `choice` asks for, or the CPU with the reason why not.
-pub async fn choose(choice: DeviceChoice, model: &ClipConfig) -> Chosen {
+/// The device that `choice` asks for, or the CPU with the reason why not. `largest` is the
+/// largest tensor of the model in bytes.
+pub async fn choose(choice: DeviceChoice, largest: u64) -> Chosen {
     if choice == DeviceChoice::Cpu {
         return cpu(None);
     }
@@ -63,17 +62,15 @@ pub async fn choose(choice: DeviceChoice, model: &ClipConfig) -> Chosen {
         );
         return cpu(Some(note));
     }
-    let wanted = if adapter.software { 1 } else { GPU_BATCH };
-    let buffers = model.largest_image_buffers();
-    let Some(batch) = buffers.batch(adapter.binding as u64, wanted) else {
-        return cpu(Some(wording::too_large_for(
-            &adapter.name,
-            adapter.binding as u64,
-            &model.name,
-            buffers.least(),
-            &ClipConfig::published_within(adapter.binding as u64),
-        )));
-    };
+    if adapter.binding < largest as f64 {
+        let note = format!(
+            "{} takes at most {:.0} MB in one buffer, and the model has a tensor of {:.0} MB. So the CPU computes.",
+            adapter.name,
+            adapter.binding / 1e6,
+            largest as f64 / 1e6
+        );
+        return cpu(Some(note));
+    }
     match Device::wgpu_options().init_with_setup_async().await {
         Ok((device, setup)) => {
             setup.device.set_device_lost_callback(|reason, message| {
@@ -84,6 +81,7 @@ pub async fn choose(choice: DeviceChoice, model: &ClipConfig) -> Chosen {
                 };
                 line::send(&Report::DeviceLost { message });
             });
+            let batch = if adapter.software { 1 } else { GPU_BATCH };
             let note = adapter.software.then(|| {
                 "A GPU imitated in software is slow: choose CPU or Automatic to go faster."
                     .to_owned()
