@@ -52,9 +52,9 @@ pub const NOTES: &[&str] = &[
      tower was trained on with labels, and their class names are among those its text tower was \
      tuned on. Figures on them are optimistic about new photos.",
     "The text tower was tuned with the labels of Caltech-101's training half: ID accuracy is that \
-     of a tuned model, not of an untuned CLIP. Photos of that half score higher than new ones, so \
-     the thresholds and p-values of the bundle come from every second test photo; AUROC and FPR95 \
-     need no threshold and are measured on all of them.",
+     of a tuned model, not of an untuned CLIP. The model knows the photos of that half by heart, so \
+     the settings of the scores, thresholds and p-values come from every second test photo; AUROC \
+     and FPR95 are measured on all of them.",
 ];
 
 macro_rules! files {

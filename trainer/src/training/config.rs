@@ -49,7 +49,7 @@ pub struct TrainingConfig {
     pub positive_steps: usize,
 
     /// Steps of stage 2 (negative contexts)
-    #[arg(long, default_value_t = 40, value_name = "N")]
+    #[arg(long, default_value_t = 80, value_name = "N")]
     pub negative_steps: usize,
 
     /// Images in a batch
@@ -82,12 +82,12 @@ pub struct TrainingConfig {
 
     /// Weight of the joint cross-entropy: an image must be nearer to its own positive than to any
     /// negative (δ; not in the paper, 0 leaves it out)
-    #[arg(long, default_value_t = 1.0, value_name = "WEIGHT")]
+    #[arg(long, default_value_t = 0.0, value_name = "WEIGHT")]
     pub delta: f64,
 
     /// Weight of the mixed images, means of two training images of different classes, which must
     /// be nearer to the negatives than to any positive (ε; not in the paper, 0 leaves it out)
-    #[arg(long, default_value_t = 0.3, value_name = "WEIGHT")]
+    #[arg(long, default_value_t = 1.0, value_name = "WEIGHT")]
     pub epsilon: f64,
 
     /// Form of the image loss of stage 2
