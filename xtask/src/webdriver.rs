@@ -35,17 +35,16 @@ pub struct Browser {
     _profile: tempfile::TempDir,
 }
 
+/// Times that chromedriver is started before a test gives up.
+const STARTS: usize = 5;
+
 impl Browser {
     /// Starts Chromium.
     pub fn start(options: &Options) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let mut driver = Command::new(program("CHROMEDRIVER", &["chromedriver"]))
-            .args(["--port=0", "--log-level=SEVERE"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect(MISSING);
-        let port = port(&mut driver);
+        let (driver, port) = (0..STARTS)
+            .find_map(|_| start_driver())
+            .expect("chromedriver did not say its port");
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(300)))
@@ -299,18 +298,36 @@ fn program(variable: &str, names: &[&str]) -> PathBuf {
         .unwrap_or_else(|| panic!("{MISSING}"))
 }
 
+/// Starts chromedriver on a free port; none when it ended before it had one, which happens when
+/// several are started at once and two of them pick the same port.
+fn start_driver() -> Option<(Child, u16)> {
+    let mut driver = Command::new(program("CHROMEDRIVER", &["chromedriver"]))
+        .args(["--port=0", "--log-level=SEVERE"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect(MISSING);
+    let port = port(&mut driver);
+    if port.is_none() {
+        // It may have ended already.
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    Some((driver, port?))
+}
+
 /// `chromedriver --port=0` says which port it took.
-fn port(driver: &mut Child) -> u16 {
+fn port(driver: &mut Child) -> Option<u16> {
     let output = BufReader::new(driver.stdout.take().unwrap());
     for line in output.lines().map_while(Result::ok) {
         if let Some((_, port)) = line.split_once("on port ") {
             let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
             if let Some(port) = digits.parse().ok().filter(|port| *port > 0) {
-                return port;
+                return Some(port);
             }
         }
     }
-    panic!("chromedriver did not say its port");
+    None
 }
 
 /// Base64, which WebDriver sends pictures in.
