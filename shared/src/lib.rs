@@ -5,8 +5,9 @@
 //! Data takes one path through it: bytes → decoded RGB → preprocessed tensor →
 //! image feature → scores → verdict.
 //!
-//! The feature `model` adds what turns photos and names into features: decoding, tokenizer, towers,
-//! prompts and Burn. Without it stay formats, scores and metrics, for a program that holds no model.
+//! The feature `input` adds what turns photos and names into a tower's input: decoding, preprocessing
+//! and tokenizer; `model` adds the towers, prompts and Burn. Without both stay formats, scores and
+//! metrics, for a program that holds no model.
 //! The feature `learn` (on by default) adds to it the gradients that teach prompts.
 //!
 //! Notation follows *Learning Transferable Negative Prompts for

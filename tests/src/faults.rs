@@ -65,7 +65,7 @@ pub fn prepare(folder: &Path) {
             number,
         );
     }
-    // `lit` looks at fewer: its tower is fifty times as large.
+    // `lit` looks at fewer: its image tower is a whole EfficientNet-Lite0.
     for half in ["train", "test"] {
         for (class, colour) in colours {
             for number in 0..3 {
@@ -90,7 +90,7 @@ fn picture(path: &Path, colour: [u8; 3], number: u32) {
     .expect("a picture");
 }
 
-/// The four commands that write.
+/// The commands that write for long enough to be killed.
 pub fn jobs() -> Vec<Job> {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     vec![
@@ -118,9 +118,20 @@ pub fn jobs() -> Vec<Job> {
             result: |run| files_below(&run.join("result/bundle")),
         },
         Job {
+            name: "bench",
+            // It goes on by itself, with features and patches as with rows.
+            arguments: words(
+                "bench --model ../model --data ../photos --ood other=../other --out result --device cpu --seeds 0 \
+                 --shots 8 --context-tokens 4 --positive-steps 20 --negative-steps 10 --label-pool 0",
+            ),
+            resumes: false,
+            result: |run| files_below(&run.join("result/features")),
+        },
+        Job {
             name: "lit",
             arguments: words(
-                "lit --tower ../tower.safetensors --data ../few --concepts ../concepts.jsonl --bag-steps 20 --steps 130 \
+                "lit --tower ../tower.safetensors --data ../few --concepts ../concepts.jsonl --joint-width 80 --width 64 \
+                 --layers 1 --space-steps 20 --bag-steps 10 --steps 24 --save-every 4 \
                  --out result/compact --work work --device cpu",
             ),
             resumes: true,
@@ -146,7 +157,7 @@ impl Job {
         let started = Instant::now();
         self.finish(&undisturbed, false);
         let time = started.elapsed();
-        let expected = (self.result)(&undisturbed);
+        let expected = self.result(&undisturbed);
         assert!(!expected.is_empty(), "{}: no result", self.name);
         let mut random = Damage::new(seed);
         let mut outcome = Outcome::default();
@@ -172,7 +183,7 @@ impl Job {
                 }
             }
             self.finish(&run, true);
-            let found = (self.result)(&run);
+            let found = self.result(&run);
             for (name, bytes) in &expected {
                 assert!(
                     found.get(name) == Some(bytes),
@@ -196,7 +207,11 @@ impl Job {
         outcome
     }
 
-    fn command(&self, run: &Path, again: bool) -> Command {
+    /// The command in the folder of a run, which is made; `again` after a run that did not end.
+    ///
+    /// # Panics
+    /// When the folder cannot be made.
+    pub fn command(&self, run: &Path, again: bool) -> Command {
         fs::create_dir_all(run).expect("a folder of the test");
         let mut command = Command::new(trainer());
         command
@@ -208,6 +223,11 @@ impl Job {
             command.arg("--resume");
         }
         command
+    }
+
+    /// The files of the result that a run left.
+    pub fn result(&self, run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        (self.result)(run)
     }
 
     /// Whether it was still running when its time came.
@@ -240,7 +260,7 @@ impl Job {
 
     /// Whatever stands under the name of a result after a kill is the whole result.
     fn check_whole(&self, run: &Path, expected: &BTreeMap<PathBuf, Vec<u8>>) {
-        let mut found = (self.result)(run);
+        let mut found = self.result(run);
         found.retain(|name, _| !is_unfinished(name));
         for (name, bytes) in &found {
             assert!(

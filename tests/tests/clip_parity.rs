@@ -291,7 +291,7 @@ fn configure(case: &Case, checkpoint: &Checkpoint) -> ClipConfig {
             .unwrap_or_else(|error| panic!("{name}: {error}"))
     };
     match case.configuration {
-        Configuration::Transformers(name) => transformers_config("fixture", &text(name)),
+        Configuration::Transformers(name) => transformers_config("fixture", &text(name), None),
         Configuration::OpenClip(name) => open_clip_config("fixture", &text(name)),
         Configuration::Inferred => infer_config("fixture", checkpoint),
     }

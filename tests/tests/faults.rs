@@ -1,7 +1,6 @@
 //! Kills, full disks and folders that may not be written to.
 //!
-//! A few kills of the quick commands run with the other tests; `cargo xtask faults` does a hundred,
-//! those of `lit` among them.
+//! A few kills run with the other tests; `cargo xtask faults` does a hundred.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -29,19 +28,10 @@ fn killed_runs_come_to_the_same_result() {
     let seed = number(SEED).unwrap_or(1);
     let all = number(KILLS).unwrap_or(0) as usize;
     for (index, job) in jobs().iter().enumerate() {
-        // One run of `lit` takes minutes, so that it is killed only where many kills are asked for;
-        // that it goes on bit for bit is also a test of its own beside it. Each of the others gets an
-        // equal share.
-        let kills = match (all, job.name) {
-            (0, "lit") => 0,
-            (0, _) => 3,
-            (all, "lit") => all / 10,
-            (all, _) => (all - all / 10) / 3,
+        let kills = match all {
+            0 => 3,
+            all => all.div_ceil(jobs().len()),
         };
-        if kills == 0 {
-            println!("{}: NOT KILLED here; `cargo xtask faults` does", job.name);
-            continue;
-        }
         let started = Instant::now();
         let outcome = job.kill(folder.path(), kills, seed + index as u64);
         println!(
@@ -294,6 +284,162 @@ fn a_folder_of_somebody_else_is_named() {
         assert_named(name, &output, &["this account may not do that"]);
         assert!(files_below(&out).is_empty(), "{name}");
     }
+}
+
+/// The time of day is pushed ten years on and back, many times a second, while a command runs; the
+/// clock for durations with it.
+#[test]
+fn a_clock_that_jumps_changes_no_result() {
+    let Some(library) = libfaketime() else {
+        println!("NOT CHECKED: there is no libfaketime here (Debian: apt-get install libfaketime)");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let clock = folder.path().join("clock");
+    fs::write(&clock, "+0").unwrap();
+    for job in jobs() {
+        let command = |run: &str| {
+            let mut command = job.command(&folder.path().join(run), false);
+            command.stderr(std::process::Stdio::piped());
+            command
+        };
+        let straight = command("straight").output().unwrap();
+        assert!(straight.status.success());
+        let mut child = command("jumping")
+            .env("LD_PRELOAD", &library)
+            .env("FAKETIME_TIMESTAMP_FILE", &clock)
+            .env("FAKETIME_NO_CACHE", "1")
+            .spawn()
+            .unwrap();
+        let mut jumps = 0;
+        while child.try_wait().unwrap().is_none() {
+            let offset = ["+3650d", "-3650d", "+0", "+3h", "-1s"][jumps % 5];
+            // A new file in its place: one that is being written would read as empty.
+            let next = folder.path().join("next");
+            fs::write(&next, offset).unwrap();
+            fs::rename(&next, &clock).unwrap();
+            jumps += 1;
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {text}", job.name);
+        let [straight, jumping] =
+            ["straight", "jumping"].map(|run| job.result(&folder.path().join(run)));
+        assert!(!straight.is_empty() && jumps > 1, "{}", job.name);
+        assert!(straight == jumping, "{}: the results differ", job.name);
+        println!("{}: {jumps} jumps", job.name);
+        for run in ["straight", "jumping"] {
+            fs::remove_dir_all(folder.path().join(run)).unwrap();
+        }
+    }
+}
+
+fn libfaketime() -> Option<std::path::PathBuf> {
+    let places = fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut files = places.map(|place| place.path().join("faketime/libfaketimeMT.so.1"));
+    files.find(|file| file.is_file())
+}
+
+/// One file of a checkpoint, of a bundle or of features at a time, gone while a command reads them:
+/// the command ends with the whole result or with an error that names what is missing.
+#[test]
+fn shards_and_features_that_disappear_are_named_or_not_missed() {
+    let folder = place();
+    let run = folder.path();
+    split_checkpoint(&run.join("sharded"));
+    let commands = [
+        (
+            "import sharded --out result --precision f32",
+            "sharded/model-00002-of-00002.safetensors",
+            "result",
+        ),
+        (
+            "predict --bundle bundle --device cpu photos",
+            "bundle",
+            "nothing",
+        ),
+        (
+            "train --model model --data photos --ood other=other --out result --device cpu --shots 8 \
+             --context-tokens 4 --positive-steps 20 --negative-steps 20",
+            "result/features",
+            "result/bundle",
+        ),
+    ];
+    for (arguments, gone, result) in commands {
+        let start = || {
+            let mut command = Command::new(trainer());
+            command
+                .args(arguments.split_whitespace())
+                .current_dir(run)
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+            command
+        };
+        let aside = run.join("aside");
+        let started = Instant::now();
+        let whole = start().output().unwrap();
+        let time = started.elapsed();
+        assert!(whole.status.success(), "{arguments}");
+        let expected = files_below(&run.join(result));
+        let (mut missed, mut unmissed) = (0, 0);
+        for moment in 0..12 {
+            let _ = fs::remove_dir_all(run.join("result"));
+            let child = start().spawn().unwrap();
+            std::thread::sleep(time.mul_f64(f64::from(moment) / 12.0));
+            let taken = fs::rename(run.join(gone), &aside).is_ok();
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            match output.status.code() {
+                Some(0) => {
+                    assert_eq!(output.stdout, whole.stdout, "{gone}");
+                    assert!(
+                        files_below(&run.join(result)) == expected,
+                        "{gone}: {result}"
+                    );
+                    unmissed += 1;
+                }
+                Some(1) => {
+                    let name = gone.rsplit('/').next().unwrap();
+                    assert!(
+                        text.contains("error: ") && text.contains(name),
+                        "{gone}: {text}"
+                    );
+                    assert!(!text.contains("fault in this program"), "{gone}: {text}");
+                    assert!(files_below(&run.join(result)).is_empty(), "{gone}: {text}");
+                    missed += 1;
+                }
+                other => panic!("{gone}: {other:?}: {text}"),
+            }
+            if taken && !gone.starts_with("result") {
+                fs::rename(&aside, run.join(gone)).unwrap();
+            } else {
+                let _ = fs::remove_dir_all(&aside);
+            }
+        }
+        println!("{gone}: missed {missed} times, not missed {unmissed} times");
+    }
+}
+
+/// The tiny checkpoint in two files with an index, as `transformers` splits large ones.
+fn split_checkpoint(folder: &Path) {
+    use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
+    let tensors = decode_tensors("checkpoint", &tiny::checkpoint()).unwrap();
+    let (first, second): (Tensors, Tensors) = tensors
+        .into_iter()
+        .partition(|(name, _)| name.starts_with("visual."));
+    fs::create_dir_all(folder).unwrap();
+    let mut map = std::collections::BTreeMap::new();
+    for (number, part) in [(1, first), (2, second)] {
+        let file = format!("model-0000{number}-of-00002.safetensors");
+        map.extend(part.keys().map(|name| (name.clone(), file.clone())));
+        let bytes = encode_tensors(&part, Precision::F32).unwrap();
+        fs::write(folder.join(file), bytes).unwrap();
+    }
+    let index = serde_json::json!({ "weight_map": map });
+    let path = folder.join("model.safetensors.index.json");
+    fs::write(path, index.to_string()).unwrap();
 }
 
 /// Photos and checkpoints that go away while they are in use.

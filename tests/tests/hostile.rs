@@ -6,40 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tests::hostile::{Case, Outcome, bundles, checkpoints, features, images, models, tables, tiny};
+use tests::hostile::{
+    Case, Outcome, bundles, checkpoints, features, images, models, shows_a_way_out, tables, tiny,
+};
 use tests::program::{Lid, Run, run, side_by_side};
-
-/// Words of which an error's way out has at least one.
-const WAYS_OUT: &[&str] = &[
-    "again",
-    "export",
-    "fetch",
-    "copy",
-    "import",
-    "make ",
-    "save",
-    "use ",
-    "choose",
-    "check",
-    "put ",
-    "raise",
-    "lower",
-    "run ",
-    "write",
-    "trainer ",
-    "scale",
-    "give",
-    "point to",
-    "correct",
-    "expected",
-    "take ",
-    "remove",
-    "must ",
-    "split it",
-    "leave",
-    "at least two are needed",
-    "what can",
-];
 
 #[test]
 fn images() {
@@ -521,10 +491,6 @@ fn no_results(case: &Case, out: &str) -> Option<String> {
         .iter()
         .find(|file| Path::new(out).join(file).exists())
         .map(|file| format!("{}: {file} was written", case.name))
-}
-
-fn shows_a_way_out(text: &str) -> bool {
-    WAYS_OUT.iter().any(|word| text.contains(word))
 }
 
 #[track_caller]

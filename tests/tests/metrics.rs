@@ -11,7 +11,8 @@ use shared::metric::{
     p_value, threshold_at_tpr,
 };
 use shared::score::{
-    Input, Method, MethodSettings, MinedSettings, ScoreScale, Similarities, far_labels, method,
+    ClassFeatures, Input, Method, MethodSettings, MinedSettings, Probe, ScoreScale, Similarities,
+    far_labels, method,
 };
 
 const METRIC_TOLERANCE: f64 = 1e-12;
@@ -67,6 +68,15 @@ struct MiningCase {
     kept: Vec<usize>,
     share: f64,
     far: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct OdinCase {
+    features: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    step: f32,
+    logits: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +157,7 @@ fn scores_are_those_of_scipy() {
         ("patch_locoop", Input::PatchLoCoOp),
         ("probe", Input::Probe),
         ("clipped_probe", Input::ClippedProbe),
+        ("perturbed_probe", Input::PerturbedProbe),
     ];
     for case in cases::<ScoreCase>("scores.json") {
         let similarities = kinds
@@ -187,6 +198,37 @@ fn far_labels_are_those_of_numpy() {
     for case in cases::<MiningCase>("mining.json") {
         let far = far_labels(&case.cosines, case.names, &case.kept, case.share);
         assert_eq!(far, case.far);
+    }
+}
+
+#[test]
+fn odin_moves_features_as_autograd_does() {
+    for case in cases::<OdinCase>("odin.json") {
+        let classes = ClassFeatures {
+            embed_dim: case.weight.len() / case.bias.len(),
+            probe: Some(Probe {
+                weight: case.weight,
+                bias: case.bias,
+            }),
+            odin_step: Some(case.step),
+            ..ClassFeatures::default()
+        };
+        let compared = classes.similarities_all(&case.features).unwrap();
+        let rows = compared.rows();
+        let moved = (0..rows.rows)
+            .flat_map(|row| rows.row(row).unwrap().get(Input::PerturbedProbe).to_vec());
+        let still = rows.row(0).unwrap().get(Input::Probe)[0];
+        assert!(
+            (still - case.logits[0]).abs() > 1e-3 * case.step,
+            "it must move"
+        );
+        assert_eq!(
+            rows.rows * classes.probe.unwrap().bias.len(),
+            case.logits.len()
+        );
+        for (found, expected) in moved.zip(&case.logits) {
+            assert_near("ODIN", "a logit", found.into(), (*expected).into(), 2e-6);
+        }
     }
 }
 

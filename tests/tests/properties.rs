@@ -1,5 +1,7 @@
 //! What holds of every score, every metric and every parser, on inputs that nobody chose.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use shared::bundle::{Manifest, decode_tensors};
 use shared::clip::Tokenizer;
@@ -9,49 +11,67 @@ use shared::metric::{
     p_value, threshold_at_tpr,
 };
 use shared::score::{
-    ClassFeatures, Input, Method, MethodSettings, ScoreError, ScoreScale, Similarities, method,
-    methods,
+    ClassFeatures, Input, Method, MethodSettings, MinedSettings, ScoreError, ScoreScale,
+    Similarities, method, methods,
 };
 use tests::hostile::{images, tiny};
 
 // --- scores ---
 
-/// The similarities of one image, owned.
+/// The similarities of one image, owned: every kind that any method takes.
 #[derive(Clone, Debug)]
 struct Image {
-    positive: Vec<f32>,
-    negative: Vec<f32>,
-    zero_shot: Vec<f32>,
-    probe: Vec<f32>,
+    classes: usize,
+    values: BTreeMap<Input, Vec<f32>>,
     logit_scale: f32,
 }
 
 impl Image {
     fn similarities(&self) -> Similarities<'_> {
-        Similarities::new(self.logit_scale)
-            .with(Input::Positive, &self.positive)
-            .with(Input::Negative, &self.negative)
-            .with(Input::ZeroShot, &self.zero_shot)
-            .with(Input::Probe, &self.probe)
+        let nothing = Similarities::new(self.logit_scale);
+        let kinds = self.values.iter();
+        kinds.fold(nothing, |all, (&kind, values)| all.with(kind, values))
     }
 
     /// The same image with its classes in another order.
     fn permuted(&self, order: &[usize]) -> Self {
-        let classes = order.len();
-        let by_class = |values: &[f32]| -> Vec<f32> {
-            let groups = values.chunks_exact(classes);
-            groups
-                .flat_map(|group| order.iter().map(|&class| group[class]))
-                .collect()
-        };
-        Self {
-            positive: by_class(&self.positive),
-            negative: by_class(&self.negative),
-            zero_shot: by_class(&self.zero_shot),
-            probe: by_class(&self.probe),
-            logit_scale: self.logit_scale,
+        let mut permuted = self.clone();
+        for (kind, values) in &mut permuted.values {
+            if kind.is_by_class() {
+                let groups = self.values[kind].chunks_exact(order.len());
+                *values = groups
+                    .flat_map(|group| order.iter().map(|&class| group[class]))
+                    .collect();
+            }
         }
+        permuted
     }
+
+    /// The same image with one kind changed.
+    fn changed(&self, kind: Input, change: impl FnOnce(&mut Vec<f32>)) -> Self {
+        let mut changed = self.clone();
+        change(changed.values.get_mut(&kind).expect("every kind is there"));
+        changed
+    }
+
+    /// The same image, nearer to the best class of every kind that speaks for a class, and of every
+    /// patch.
+    fn nearer(&self, step: f32) -> Self {
+        let mut nearer = self.clone();
+        for (kind, values) in &mut nearer.values {
+            let speaks_for = kind.is_by_class() && !matches!(kind, Input::Negative | Input::No);
+            if speaks_for {
+                for group in values.chunks_exact_mut(self.classes) {
+                    group[best(group)] += step;
+                }
+            }
+        }
+        nearer
+    }
+}
+
+fn best(values: &[f32]) -> usize {
+    (0..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }
 
 /// Cosines; on a coarse grid half the time, so that many tie.
@@ -62,22 +82,45 @@ fn cosines(count: usize) -> impl Strategy<Value = Vec<f32>> {
     ]
 }
 
+/// How many values of each kind, for so many classes.
+fn counts(classes: usize) -> impl Strategy<Value = BTreeMap<Input, usize>> {
+    // Labels stand in groups of a hundred; some images have none, as they have no negatives.
+    let labels = || prop_oneof![6 => 0usize..=12, 1 => 99usize..=230];
+    (0usize..=3, labels(), labels(), 0usize..=4).prop_map(
+        move |(negatives, mined, conjugated, patches)| {
+            let count = |kind| match kind {
+                Input::Negative => negatives * classes,
+                Input::Mined => mined,
+                Input::Conjugated => conjugated,
+                Input::PatchZeroShot | Input::PatchLoCoOp => patches * classes,
+                _ => classes,
+            };
+            Input::ALL.map(|kind| (kind, count(kind))).into()
+        },
+    )
+}
+
 fn image(classes: impl Strategy<Value = usize>) -> impl Strategy<Value = Image> {
-    (classes, 0usize..=3).prop_flat_map(|(classes, negatives)| {
-        (
-            cosines(classes),
-            cosines(classes * negatives),
-            cosines(classes),
-            prop::collection::vec(-200.0f32..=200.0, classes),
-            -2.0f32..=4.0,
-        )
-            .prop_map(|(positive, negative, zero_shot, probe, magnitude)| Image {
-                positive,
-                negative,
-                zero_shot,
-                probe,
-                logit_scale: 10f32.powf(magnitude),
+    let counted = classes.prop_flat_map(|classes| (Just(classes), counts(classes)));
+    counted.prop_flat_map(|(classes, counts)| {
+        let values: Vec<_> = counts
+            .into_iter()
+            .map(|(kind, count)| {
+                // Logits of a probe have no bounds of their own.
+                let reach = match kind {
+                    Input::Probe | Input::ClippedProbe => 200.0,
+                    _ => 1.0,
+                };
+                cosines(count).prop_map(move |values| {
+                    (kind, values.iter().map(|value| reach * value).collect())
+                })
             })
+            .collect();
+        (values, -2.0f32..=4.0).prop_map(move |(values, magnitude)| Image {
+            classes,
+            values: values.into_iter().collect(),
+            logit_scale: 10f32.powf(magnitude),
+        })
     })
 }
 
@@ -91,10 +134,14 @@ fn settings() -> impl Strategy<Value = MethodSettings> {
         4 => (-3.0f32..=3.0).prop_map(|magnitude| 10f32.powf(magnitude)),
         1 => prop::sample::select(vec![0.0, f32::MIN_POSITIVE, f32::MAX]),
     ];
-    (temperature, weight).prop_map(|(temperature, negative_weight)| MethodSettings {
+    let mined = prop::option::of((weight.clone(), temperature.clone()));
+    (temperature, weight, mined).prop_map(|(temperature, negative_weight, mined)| MethodSettings {
         temperature,
         negative_weight,
-        mined: None,
+        mined: mined.map(|(weight, temperature)| MinedSettings {
+            weight,
+            temperature,
+        }),
     })
 }
 
@@ -105,6 +152,11 @@ fn is_expected(error: &ScoreError) -> bool {
         error,
         ScoreError::OneClass { .. } | ScoreError::Overflow { .. } | ScoreError::Missing { .. }
     )
+}
+
+/// What rounding may take from a score or add to it.
+fn slack(score: f64) -> f64 {
+    1e-9 * (1.0 + score.abs())
 }
 
 fn close(a: f64, b: f64) -> bool {
@@ -126,7 +178,7 @@ fn check_score(method: &dyn Method, image: &Image, settings: &MethodSettings) ->
         assert!((0.0..=1.0).contains(&shown), "{}: {shown}", method.id());
     }
     let probabilities = method.class_probabilities(&similarities, settings).unwrap();
-    assert_eq!(probabilities.len(), image.positive.len());
+    assert_eq!(probabilities.len(), image.classes);
     let sum: f64 = probabilities.iter().sum();
     assert!(probabilities.iter().all(|p| (0.0..=1.0 + 1e-9).contains(p)));
     assert!(sum <= 1.0 + 1e-9, "{}: {sum}", method.id());
@@ -153,7 +205,7 @@ proptest! {
     #[test]
     fn the_order_of_classes_does_not_matter(
         (image, order) in image(1usize..=24).prop_flat_map(|image| {
-            let order: Vec<usize> = (0..image.positive.len()).collect();
+            let order: Vec<usize> = (0..image.classes).collect();
             (Just(image), Just(order).prop_shuffle())
         }),
         settings in settings(),
@@ -172,7 +224,8 @@ proptest! {
         }
     }
 
-    /// Nearer to its best class, an image is more in-distribution; nearer to a negative, less.
+    /// Nearer to its best class, an image is more in-distribution; nearer to what speaks against the
+    /// classes, less.
     #[test]
     fn scores_follow_the_similarities(
         image in image(2usize..=24),
@@ -180,55 +233,65 @@ proptest! {
         step in 0.0f32..0.5,
         at in any::<prop::sample::Index>(),
     ) {
-        let raised = |values: &mut Vec<f32>, at: usize, step: f32| {
-            if let Some(value) = values.get_mut(at) {
-                *value += step;
-            }
-        };
-        let best = |values: &[f32]| {
-            (0..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
-        };
-        let mut nearer = image.clone();
-        let bests = [best(&image.positive), best(&image.zero_shot), best(&image.probe)];
-        raised(&mut nearer.positive, bests[0], step);
-        raised(&mut nearer.zero_shot, bests[1], step);
-        raised(&mut nearer.probe, bests[2], step);
-        for &method in methods() {
+        let nearer = image.nearer(step);
+        // CLIPN's agreeing rule weighs every class by its own "no": a best class whose "no" is strong
+        // takes weight from others, and the score may fall.
+        for &method in methods().iter().filter(|method| method.id() != "clipn-agreeing") {
             if let (Some(before), Some(after)) =
                 (check_score(method, &image, &settings), check_score(method, &nearer, &settings))
             {
-                prop_assert!(after >= before - 1e-9 * (1.0 + before.abs()), "{}: {} then {}", method.id(), before, after);
+                prop_assert!(after >= before - slack(before), "{}: {} then {}", method.id(), before, after);
             }
         }
-        if !image.negative.is_empty() {
-            let mut negative = image.clone();
-            raised(&mut negative.negative, at.index(image.negative.len()), step);
-            let method = method("negprompt").unwrap();
-            if let (Some(before), Some(after)) =
-                (check_score(method, &image, &settings), check_score(method, &negative, &settings))
-            {
-                prop_assert!(after <= before + 1e-9 * (1.0 + before.abs()), "{} then {}", before, after);
+        for (kind, ids) in [
+            (Input::Negative, &["negprompt", "negprompt-mined"][..]),
+            (Input::Mined, &["neglabel", "negprompt-mined"]),
+            (Input::Conjugated, &["csp"]),
+            (Input::No, &["clipn-competing", "clipn-agreeing"]),
+        ] {
+            if image.values[&kind].is_empty() {
+                continue;
+            }
+            let against = image.changed(kind, |values| {
+                let at = at.index(values.len());
+                values[at] += step;
+            });
+            for id in ids {
+                let method = method(id).unwrap();
+                if let (Some(before), Some(after)) =
+                    (check_score(method, &image, &settings), check_score(method, &against, &settings))
+                {
+                    prop_assert!(after <= before + slack(before), "{}: {} then {}", id, before, after);
+                }
             }
         }
         // Another class that comes closer makes a softmax less sure, and free energy no lower.
-        let other = at.index(image.probe.len());
-        if other != bests[2] {
-            let mut closer = image.clone();
-            let room = image.probe[bests[2]] - image.probe[other];
-            raised(&mut closer.probe, other, step.min(room));
-            for (id, falls) in [("msp", true), ("energy", false)] {
-                let method = method(id).unwrap();
-                if let (Some(before), Some(after)) =
-                    (check_score(method, &image, &settings), check_score(method, &closer, &settings))
-                {
-                    let slack = 1e-9 * (1.0 + before.abs());
-                    let follows = if falls { after <= before + slack } else { after >= before - slack };
-                    prop_assert!(follows, "{}: {} then {}", id, before, after);
-                }
+        for (kind, id, falls) in [
+            (Input::Probe, "msp", true),
+            (Input::Probe, "energy", false),
+            (Input::ClippedProbe, "react", false),
+            (Input::ZeroShot, "mcm", true),
+            (Input::Positive, "coop", true),
+            (Input::LoCoOp, "locoop", true),
+        ] {
+            let values = &image.values[&kind];
+            let (first, other) = (best(values), at.index(values.len()));
+            if other == first {
+                continue;
+            }
+            let room = step.min(values[first] - values[other]);
+            let closer = image.changed(kind, |values| values[other] += room);
+            let method = method(id).unwrap();
+            if let (Some(before), Some(after)) =
+                (check_score(method, &image, &settings), check_score(method, &closer, &settings))
+            {
+                let follows = if falls { after <= before + slack(before) } else { after >= before - slack(before) };
+                prop_assert!(follows, "{}: {} then {}", id, before, after);
             }
         }
     }
 
+    /// Whichever of the kinds that a method takes holds it.
     #[test]
     fn a_number_that_is_none_is_named_and_never_ranked(
         image in image(2usize..=8),
@@ -236,15 +299,19 @@ proptest! {
         at in any::<prop::sample::Index>(),
         value in prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),
     ) {
-        let mut broken = image;
-        for values in [&mut broken.positive, &mut broken.zero_shot, &mut broken.probe] {
-            let at = at.index(values.len());
-            values[at] = value;
-        }
         for &method in methods() {
-            let outcome = method.explain(&broken.similarities(), &settings);
-            let refused = matches!(outcome, Err(ScoreError::NotFinite { .. } | ScoreError::Missing { .. }));
-            prop_assert!(refused, "{}", method.id());
+            for &kind in method.needs() {
+                if image.values[&kind].is_empty() {
+                    continue;
+                }
+                let broken = image.changed(kind, |values| {
+                    let at = at.index(values.len());
+                    values[at] = value;
+                });
+                let outcome = method.explain(&broken.similarities(), &settings);
+                let refused = matches!(outcome, Err(ScoreError::NotFinite { .. } | ScoreError::Missing { .. }));
+                prop_assert!(refused, "{}, {}: {:?}", method.id(), kind, outcome);
+            }
         }
     }
 
@@ -275,40 +342,40 @@ proptest! {
 /// Tens of thousands of classes, one class, and no negatives: the ends of what a bundle may hold.
 #[test]
 fn class_lists_of_every_size_are_scored() {
+    // What compares classes with each other, and with nothing else.
+    const ALONE: [&str; 6] = ["mcm", "gl-mcm", "coop", "locoop", "locoop-gl", "msp"];
     for classes in [1, 2, 5_000, 50_000] {
-        let cosine = |salt: usize| {
-            (0..classes).map(move |n| ((n * 7 + salt) % 2_001) as f32 / 1_000.0 - 1.0)
-        };
-        for negatives in [0, 1, 2] {
+        let cosine =
+            |salt: usize| (0..).map(move |n| ((n * 7 + salt) % 2_001) as f32 / 1_000.0 - 1.0);
+        for (negatives, labels) in [(0, 1), (1, 10_000), (2, 101)] {
+            let count = |kind| match kind {
+                Input::Negative => negatives * classes,
+                Input::Mined | Input::Conjugated => labels,
+                Input::PatchZeroShot | Input::PatchLoCoOp => 2 * classes,
+                _ => classes,
+            };
+            let values = Input::ALL.map(|kind| {
+                let values: Vec<f32> = cosine(kind as usize).take(count(kind)).collect();
+                (kind, values)
+            });
             let image = Image {
-                positive: cosine(1).collect(),
-                negative: (0..negatives).flat_map(cosine).collect(),
-                zero_shot: cosine(3).collect(),
-                probe: cosine(4).map(|c| 30.0 * c).collect(),
+                classes,
+                values: values.into(),
                 logit_scale: 100.0,
             };
-            let known = [
-                Input::Positive,
-                Input::Negative,
-                Input::ZeroShot,
-                Input::Probe,
-            ];
-            let served = |need: &Input| known.contains(need);
-            let methods = methods().iter().copied();
-            for method in methods.filter(|method| method.needs().iter().all(served)) {
+            for &method in methods() {
                 for settings in [
                     method.default_settings(100.0),
                     MethodSettings::at_temperature(1e-4),
                     MethodSettings::at_temperature(1e4),
                 ] {
                     let score = check_score(method, &image, &settings);
-                    let needs_more =
-                        classes == 1 && !["energy", "max-logit"].contains(&method.id());
-                    let needs_negatives = method.id() == "negprompt" && negatives == 0;
-                    let alone = needs_more && !(method.id() == "negprompt" && negatives > 0);
+                    let too_few = classes == 1 && ALONE.contains(&method.id());
+                    let needs_negatives =
+                        method.needs().contains(&Input::Negative) && negatives == 0;
                     assert_eq!(
                         score.is_none(),
-                        alone || needs_negatives,
+                        too_few || needs_negatives,
                         "{} {classes} {negatives}",
                         method.id()
                     );

@@ -3,6 +3,9 @@
 //! Pickle files are read by burn-store's own reader, which builds tensors from what the file
 //! describes and never executes what it says.
 
+mod files;
+
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +14,11 @@ use burn_store::burn_pack::Tensor as StoredTensor;
 use burn_store::{ModuleStore, PytorchStore, SafetensorsStore};
 use shared::clip::ClipConfig;
 use shared::clip::import::{
-    Checkpoint, canonical, infer_config, open_clip_config, transformers_config,
+    Checkpoint, canonical, check_parts, infer_config, open_clip_config, transformers_config,
 };
+
+use files::OPEN_CLIP_CONFIG;
+pub use files::{CheckpointFiles, ShardIndex, WeightFiles};
 
 use crate::containment::contain;
 use crate::model::MAX_CONFIG_BYTES;
@@ -20,14 +26,6 @@ use crate::output;
 
 /// Where PyTorch training scripts put the weights inside a checkpoint.
 const NESTED_KEYS: &[&str] = &["state_dict", "model", "model_state_dict"];
-
-/// Weight files by the names that `transformers` and open_clip give them, best first.
-const WEIGHT_FILES: &[&str] = &[
-    "model.safetensors",
-    "open_clip_model.safetensors",
-    "pytorch_model.bin",
-    "open_clip_pytorch_model.bin",
-];
 
 /// An index names every weight once: this is room for hundreds of thousands.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
@@ -52,36 +50,28 @@ pub struct LoadedCheckpoint {
 pub fn load(path: &Path, name: &str) -> Result<LoadedCheckpoint> {
     let metadata = std::fs::metadata(path)
         .map_err(|error| output::explain(error, "open the checkpoint", path))?;
-    let files = if metadata.is_dir() {
-        weight_files(path)?
+    let (folder, file) = if metadata.is_dir() {
+        (path, None)
     } else {
-        vec![path.to_path_buf()]
+        let folder = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        (
+            folder.unwrap_or(Path::new(".")),
+            path.file_name().map(Path::new),
+        )
     };
-    let mut stored = Vec::new();
-    let mut bytes = 0;
-    for file in &files {
-        bytes += output::open_file(file, "read the checkpoint")?
-            .metadata()
-            .map_err(|error| output::explain(error, "read the checkpoint", file))?
-            .len();
-        stored.extend(contained(file, || read_tensors(file))?);
-    }
-    check_claims(path, &stored, bytes)?;
-    // The readers keep no order; everything after this one does.
-    stored.sort_by(|a, b| a.name.cmp(&b.name));
+    let chosen = choose(folder, file)?;
+    let (stored, files) = read_weights(folder, &chosen.weights)?;
     let of = || path.display().to_string();
     let mut checkpoint = contained(path, || canonical(stored).with_context(of))?;
-    let folder = if metadata.is_dir() {
-        path
-    } else {
-        path.parent().unwrap_or(Path::new(""))
-    };
-    let mut config = configuration(folder, name, &checkpoint).with_context(of)?;
+    let mut config = configuration(folder, &chosen, name, &checkpoint).with_context(of)?;
     // What was learned counts for more than what the configuration began with.
     if let Some(scale) = checkpoint.logit_scale.take() {
         config.logit_scale = scale;
     }
     config.check().with_context(of)?;
+    check_parts(&checkpoint.tensors, &config).with_context(of)?;
     Ok(LoadedCheckpoint {
         config,
         checkpoint,
@@ -89,98 +79,83 @@ pub fn load(path: &Path, name: &str) -> Result<LoadedCheckpoint> {
     })
 }
 
-fn configuration(folder: &Path, name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig> {
+/// The tensors of one file or of all shards, in the order of their names, and the files.
+fn read_weights(folder: &Path, weights: &WeightFiles) -> Result<(Vec<StoredTensor>, Vec<PathBuf>)> {
+    let (WeightFiles::One(name) | WeightFiles::Sharded(name)) = weights;
+    let (files, index) = match weights {
+        WeightFiles::One(_) => (vec![folder.join(name)], None),
+        WeightFiles::Sharded(_) => {
+            let path = folder.join(name);
+            let json = output::read_at_most(&path, MAX_INDEX_BYTES)?;
+            let index = ShardIndex::parse(&json, &path.display().to_string())?;
+            let shards = index
+                .shards()
+                .iter()
+                .map(|name| folder.join(name))
+                .collect();
+            (shards, Some(index))
+        }
+    };
+    let (mut stored, mut bytes) = (Vec::new(), 0);
+    for file in &files {
+        bytes += output::open_file(file, "read the checkpoint")?
+            .metadata()
+            .map_err(|error| output::explain(error, "read the checkpoint", file))?
+            .len();
+        stored.extend(contained(file, || read_tensors(file))?);
+    }
+    check_claims(&folder.join(name), &stored, bytes)?;
+    // The readers keep no order; everything after this one does.
+    stored.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(index) = index {
+        let names: HashSet<_> = stored.iter().map(|tensor| tensor.name.as_str()).collect();
+        index.require(|weight| names.contains(weight))?;
+    }
+    Ok((stored, files))
+}
+
+/// The checkpoint's files in `folder`; `file` where one was named.
+fn choose(folder: &Path, file: Option<&Path>) -> Result<CheckpointFiles> {
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .map_err(|error| output::explain(error, "open the checkpoint", folder))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    match file.map(|file| file.to_string_lossy().into_owned()) {
+        None => CheckpointFiles::choose(&names, &folder.display().to_string()),
+        Some(index) if index.ends_with(".index.json") => {
+            Ok(CheckpointFiles::of(WeightFiles::Sharded(index), &names))
+        }
+        Some(file) => Ok(CheckpointFiles::of(WeightFiles::One(file), &names)),
+    }
+}
+
+/// The configuration that lies beside the weights, else what the tensors' shapes say.
+fn configuration(
+    folder: &Path,
+    files: &CheckpointFiles,
+    name: &str,
+    checkpoint: &Checkpoint,
+) -> Result<ClipConfig> {
     let image_tower_only = !checkpoint
         .tensors
         .keys()
         .any(|tensor| tensor.starts_with("token_embedding."));
-    for (file, parse) in [
-        (
-            "open_clip_config.json",
-            open_clip_config as fn(&str, &str) -> _,
-        ),
-        ("config.json", transformers_config),
-    ] {
+    let read = |file: &String| {
         let path = folder.join(file);
-        if path.is_file() && !image_tower_only {
-            let text = String::from_utf8(output::read_at_most(&path, MAX_CONFIG_BYTES)?)
-                .with_context(|| format!("{} is no UTF-8 text", path.display()))?;
-            return parse(name, &text).with_context(|| path.display().to_string());
-        }
-    }
-    Ok(infer_config(name, checkpoint)?)
-}
-
-/// The weight files of a directory; several where they were split into shards.
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    for name in WEIGHT_FILES {
-        let file = folder.join(name);
-        if file.is_file() {
-            return Ok(vec![file]);
-        }
-        let index = folder.join(format!("{name}.index.json"));
-        if index.is_file() {
-            return shards(&index);
-        }
-    }
-    let mut candidates: Vec<_> = std::fs::read_dir(folder)
-        .map_err(|error| output::explain(error, "open the checkpoint", folder))?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|file| {
-            file.extension().is_some_and(|extension| {
-                ["safetensors", "pt", "pth", "bin"]
-                    .iter()
-                    .any(|known| extension == *known)
-            })
-        })
-        .collect();
-    candidates.sort();
-    match candidates.len() {
-        1 => Ok(candidates),
-        0 => bail!(
-            "{} holds no checkpoint: expected {} (as `transformers` and open_clip write them), or one .safetensors, .pt, .pth or .bin file",
-            folder.display(),
-            WEIGHT_FILES.join(", ")
-        ),
-        n => bail!(
-            "{} holds {n} files that could be the checkpoint: give the file itself ({})",
-            folder.display(),
-            candidates
-                .iter()
-                .filter_map(|file| file.file_name())
-                .map(|name| name.to_string_lossy())
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
-    }
-}
-
-fn shards(index: &Path) -> Result<Vec<PathBuf>> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: std::collections::BTreeMap<String, String>,
-    }
-    let parsed: Index = serde_json::from_slice(&output::read_at_most(index, MAX_INDEX_BYTES)?)
-        .with_context(|| {
-            format!(
-                "{} does not say which file holds which weight",
-                index.display()
-            )
-        })?;
-    let mut names: Vec<_> = parsed.weight_map.into_values().collect();
-    names.sort();
-    names.dedup();
-    let folder = index.parent().unwrap_or(Path::new(""));
-    names
-        .into_iter()
-        .map(|name| match Path::new(&name).file_name() {
-            Some(bare) if bare == name.as_str() => Ok(folder.join(name)),
-            _ => Err(anyhow!(
-                "{} names the file `{name}` outside its folder",
-                index.display()
-            )),
-        })
-        .collect()
+        String::from_utf8(output::read_at_most(&path, MAX_CONFIG_BYTES)?)
+            .with_context(|| format!("{} is no UTF-8 text", path.display()))
+    };
+    let Some(file) = files.configuration.as_ref().filter(|_| !image_tower_only) else {
+        return Ok(infer_config(name, checkpoint)?);
+    };
+    let text = read(file)?;
+    let parsed = if file == OPEN_CLIP_CONFIG {
+        open_clip_config(name, &text)
+    } else {
+        let preprocessor = files.preprocessor.as_ref().map(read).transpose()?;
+        transformers_config(name, &text, preprocessor.as_deref())
+    };
+    parsed.with_context(|| folder.join(file).display().to_string())
 }
 
 /// What a file's first bytes say it is.

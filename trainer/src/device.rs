@@ -1,24 +1,73 @@
 //! Where the tensors live: a real GPU through wgpu, or the CPU.
 
 use std::path::Path;
+use std::str::FromStr;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use burn::tensor::wgpu::{WgpuBackend, WgpuInitError, WgpuSetup};
 use burn::tensor::{Device, DeviceKind};
-use clap::ValueEnum;
 
 use crate::progress::say;
 
-/// What `--device` takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// One entry of what `--device` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// A real GPU when there is one, else the CPU; never a software adapter
-    #[default]
+    /// A real GPU when there is one, else the CPU; never a software adapter.
     Auto,
-    /// A GPU through Vulkan, Metal or DirectX 12; a software adapter only if there is nothing else
-    Wgpu,
-    /// The CPU
+    /// A GPU through Vulkan, Metal or DirectX 12, the first or the one of this number; a software
+    /// adapter only if there is nothing else.
+    Wgpu(Option<usize>),
     Cpu,
+}
+
+/// What `--device` takes: `auto`, `cpu`, `wgpu`, or several joined by commas, such as
+/// `wgpu:0,wgpu:1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices(Vec<DeviceChoice>);
+
+impl FromStr for Devices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |text: &str| match text.trim() {
+            "auto" => Some(DeviceChoice::Auto),
+            "cpu" => Some(DeviceChoice::Cpu),
+            "wgpu" => Some(DeviceChoice::Wgpu(None)),
+            numbered => {
+                let number = numbered.strip_prefix("wgpu:")?.parse().ok()?;
+                Some(DeviceChoice::Wgpu(Some(number)))
+            }
+        };
+        let choices: Option<Vec<_>> = text.split(',').map(one).collect();
+        choices.map(Self).ok_or_else(|| {
+            "write auto, cpu or wgpu; wgpu:N for a GPU by its number; several joined by commas"
+                .to_owned()
+        })
+    }
+}
+
+impl Devices {
+    /// Opens the one device that work which cannot be divided runs on.
+    ///
+    /// # Errors
+    /// When several are given, and as [`DeviceChoice::open`].
+    pub fn open(&self) -> Result<ChosenDevice> {
+        match self.0.as_slice() {
+            [one] => one.open(),
+            several => bail!(
+                "--device names {} devices: learning on several needs Burn's distributed strategy, which reduces gradients across devices; its CUDA backend has that (NCCL), and the wgpu and CPU backends of this program have not. Give one device; `trainer encode` takes several",
+                several.len()
+            ),
+        }
+    }
+
+    /// Opens all of them, for work that is divided among them.
+    ///
+    /// # Errors
+    /// As [`DeviceChoice::open`].
+    pub fn open_all(&self) -> Result<Vec<ChosenDevice>> {
+        self.0.iter().map(|choice| choice.open()).collect()
+    }
 }
 
 /// The device that was chosen, and what it is called.
@@ -58,9 +107,14 @@ impl DeviceChoice {
     fn choose(self) -> Result<ChosenDevice> {
         match self {
             Self::Cpu => Ok(cpu()),
-            Self::Auto if may_have_gpu() => Ok(gpu().unwrap_or_else(|_| cpu())),
+            Self::Auto if may_have_gpu() => Ok(gpu(0).unwrap_or_else(|_| cpu())),
             Self::Auto => Ok(cpu()),
-            Self::Wgpu => gpu().or_else(|reason| {
+            Self::Wgpu(Some(number)) => gpu(number).map_err(|reason| {
+                anyhow!(
+                    "no GPU {number} can be used through wgpu ({reason}): GPUs are counted from 0; leave the number out, or run with --device cpu"
+                )
+            }),
+            Self::Wgpu(None) => gpu(0).or_else(|reason| {
                 software_adapter().ok_or_else(|| {
                     anyhow!(
                         "no GPU can be used through wgpu ({reason}): install the graphics driver (Vulkan on Linux), or run with --device cpu"
@@ -99,14 +153,15 @@ fn may_have_gpu() -> bool {
     !cfg!(target_os = "linux") || DEVICE_FILES.iter().any(|file| Path::new(file).exists())
 }
 
-/// The first adapter that calls itself a GPU and is none of the known software ones. The kinds
-/// are asked for one by one because the default selection settles for software.
-fn gpu() -> Result<ChosenDevice, String> {
+/// The adapter of this number, of the first kind that has so many, that calls itself a GPU and is
+/// none of the known software ones. The kinds are asked for one by one because the default selection
+/// settles for software.
+fn gpu(number: usize) -> Result<ChosenDevice, String> {
     let mut reason = "no adapter found".to_owned();
     for kind in [
-        DeviceKind::DiscreteGpu(0),
-        DeviceKind::IntegratedGpu(0),
-        DeviceKind::VirtualGpu(0),
+        DeviceKind::DiscreteGpu(number),
+        DeviceKind::IntegratedGpu(number),
+        DeviceKind::VirtualGpu(number),
     ] {
         match adapter(kind) {
             Ok((_, setup)) if is_software(&setup) => {
@@ -187,6 +242,29 @@ mod tests {
         assert!(names_software("Microsoft Basic Render Driver"));
         assert!(!names_software("NVIDIA H200"));
         assert!(!names_software("Apple M2"));
+    }
+
+    #[test]
+    fn devices_are_read_and_several_do_not_learn() {
+        let read = |text: &str| text.parse::<Devices>();
+        assert_eq!(
+            read("wgpu:0, wgpu:1,cpu").unwrap().0,
+            [
+                DeviceChoice::Wgpu(Some(0)),
+                DeviceChoice::Wgpu(Some(1)),
+                DeviceChoice::Cpu
+            ]
+        );
+        for wrong in ["", "gpu", "wgpu:", "wgpu:-1", "cpu,", "cuda"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        let several = read("cpu,cpu").unwrap();
+        assert_eq!(several.open_all().unwrap().len(), 2);
+        let error = several.open().unwrap_err().to_string();
+        assert!(
+            error.contains("distributed") && error.contains("Give one device"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `trainer`: learns negative prompts for CLIP and exports a bundle for out-of-distribution
 //! detection.
 
+mod agreement;
 mod bench;
 mod checkpoint;
+mod clipn;
 mod command;
 mod containment;
 mod data;
@@ -10,6 +12,7 @@ mod detector;
 mod device;
 mod embedded;
 mod features;
+mod hub;
 mod lit;
 mod model;
 mod output;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
-use shared::clip::{ClipConfig, ImageTower, Tokenizer};
+use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors, sha256_hex};
+use shared::clip::{ClipConfig, ImageTower, NoTextTower, Tokenizer, Weights};
 
 use crate::features::feature_key;
 use crate::output::{self, FolderWriter};
@@ -15,9 +15,13 @@ use crate::output::{self, FolderWriter};
 pub const CONFIG_FILE: &str = "config.json";
 pub const IMAGE_FILE: &str = "image.safetensors";
 pub const TEXT_FILE: &str = "text.safetensors";
+/// CLIPN's text tower for what an image does not show; absent where a model has none.
+pub const NO_TEXT_FILE: &str = "no_text.safetensors";
 pub const VOCABULARY_FILE: &str = "vocabulary.txt";
 /// Words that a compact text tower has seen; absent where the tower knows all of them.
 pub const WORDS_FILE: &str = "words.txt";
+/// What the model is, in Markdown.
+pub const CARD_FILE: &str = "MODEL_CARD.md";
 /// The classifier that an image tower was published with: `weight` `[classes, width]` and `bias`.
 pub const CLASSIFIER_FILE: &str = "classifier.safetensors";
 
@@ -96,6 +100,48 @@ impl ModelDirectory {
         Ok(feature_key(&self.config, &bytes)?)
     }
 
+    /// What the text features of this model depend on: SHA-256 of each of its text towers.
+    pub fn text_key(&self) -> Result<String> {
+        let towers = [TEXT_FILE, NO_TEXT_FILE];
+        let there = towers.into_iter().filter(|file| self.has(file));
+        let keys = there.map(|file| Ok(sha256_hex(&self.read(file)?)));
+        Ok(keys.collect::<Result<Vec<_>>>()?.join(" "))
+    }
+
+    /// CLIPN's text tower for what an image does not show, if the model has one.
+    pub fn no_text_tower(&self, device: &Device) -> Result<Option<NoTextTower>> {
+        if !self.has(NO_TEXT_FILE) {
+            return Ok(None);
+        }
+        let tensors = self.tensors(NO_TEXT_FILE)?;
+        let weights = Weights::new(&tensors, device);
+        NoTextTower::load(&weights, &self.config.text, self.config.embed_dim)
+            .with_context(|| self.path.join(NO_TEXT_FILE).display().to_string())
+            .map(Some)
+    }
+
+    /// The files of the model that are there, by name.
+    pub fn files(&self) -> Vec<&'static str> {
+        let known = [
+            CONFIG_FILE,
+            IMAGE_FILE,
+            TEXT_FILE,
+            NO_TEXT_FILE,
+            VOCABULARY_FILE,
+            WORDS_FILE,
+            CLASSIFIER_FILE,
+            CARD_FILE,
+        ];
+        known.into_iter().filter(|file| self.has(file)).collect()
+    }
+
+    fn has(&self, file: &str) -> bool {
+        match self.embedded {
+            Some(files) => files.iter().any(|(name, _)| *name == file),
+            None => self.path.join(file).is_file(),
+        }
+    }
+
     /// The tokenizer that belongs to the text tower.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         let file = self.path.join(VOCABULARY_FILE);
@@ -114,11 +160,7 @@ impl ModelDirectory {
 
     /// The words that the text tower has seen, one a line, where the model comes with such a list.
     pub fn words(&self) -> Result<Option<String>> {
-        let there = match self.embedded {
-            Some(files) => files.iter().any(|(file, _)| *file == WORDS_FILE),
-            None => self.path.join(WORDS_FILE).is_file(),
-        };
-        if there {
+        if self.has(WORDS_FILE) {
             self.text(WORDS_FILE).map(Some)
         } else {
             Ok(None)
@@ -136,7 +178,8 @@ impl ModelDirectory {
         self.decode(file, &bytes)
     }
 
-    fn read(&self, file: &str) -> Result<Cow<'static, [u8]>> {
+    /// The bytes of one of the directory's files.
+    pub fn read(&self, file: &str) -> Result<Cow<'static, [u8]>> {
         let path = self.path.join(file);
         match self.embedded {
             Some(files) => {
@@ -171,6 +214,8 @@ pub struct ModelContent<'a> {
     /// Both towers in canonical naming: what begins with `visual.` is the image tower.
     pub tensors: Tensors,
     pub precision: Precision,
+    /// CLIPN's text tower for what an image does not show, with its prompts.
+    pub no_text: Option<Tensors>,
     /// Merges of the vocabulary; none for an image tower alone.
     pub vocabulary: Option<&'a str>,
     /// Words that the text tower has seen, one a line.
@@ -192,6 +237,9 @@ pub fn write(directory: &Path, content: ModelContent) -> Result<()> {
     if !text.is_empty() {
         folder.write(TEXT_FILE, &encode_tensors(&text, content.precision)?)?;
     }
+    if let Some(no_text) = &content.no_text {
+        folder.write(NO_TEXT_FILE, &encode_tensors(no_text, content.precision)?)?;
+    }
     if let Some(classifier) = &content.classifier {
         folder.write(
             CLASSIFIER_FILE,
@@ -207,6 +255,6 @@ pub fn write(directory: &Path, content: ModelContent) -> Result<()> {
     let mut config = serde_json::to_vec_pretty(content.config)?;
     config.push(b'\n');
     folder.write(CONFIG_FILE, &config)?;
-    folder.write("MODEL_CARD.md", content.card.as_bytes())?;
+    folder.write(CARD_FILE, content.card.as_bytes())?;
     folder.finish()
 }

@@ -261,6 +261,13 @@ pub fn shown(path: &Path) -> String {
     }
 }
 
+/// The last part of a path: all that files which are passed on (bundles, reports, tables) say of
+/// where a user's files are.
+pub fn last_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(|| shown(path), |name| name.to_string_lossy().into_owned())
+}
+
 /// Fails when `path` names something that exists and is not a folder, or nothing at all.
 pub fn require_folder(path: &Path, what: &str) -> Result<()> {
     let metadata =

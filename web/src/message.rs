@@ -132,6 +132,13 @@ pub enum Report {
         /// classes now get, ascending. Empty when the classes are the bundle's own.
         outsiders: BTreeMap<String, Vec<f64>>,
     },
+    /// [`Order::Classes`] needs files that were not loaded yet.
+    LoadingClasses {
+        /// Bytes so far.
+        loaded: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// [`Order::Classes`] came to nothing; the old classes still count.
     ClassesRefused {
         /// Why, and the way out.
@@ -155,6 +162,8 @@ pub struct Opened {
     pub bytes: u64,
     /// Whether every file came out of the browser's cache.
     pub cached: bool,
+    /// Whether the browser keeps the files for the next visit, where it has to.
+    pub kept: bool,
     /// The classes, in the order of all class indices.
     pub classes: Vec<String>,
     /// The methods that this program can compute, with thresholds and calibration.
@@ -167,6 +176,8 @@ pub struct Opened {
     pub device: DeviceReport,
     /// How many photos go into one [`Order::Photos`].
     pub batch: usize,
+    /// Bytes of WASM memory that the worker took to load it.
+    pub memory: u64,
 }
 
 /// What computes.
@@ -215,6 +226,8 @@ pub struct Reading {
     pub note: Option<String>,
     /// Where the time went.
     pub timings: Timings,
+    /// Bytes of WASM memory that the worker has taken so far; it never gives any back.
+    pub memory: u64,
     /// The scores.
     pub scores: Scores,
 }
@@ -309,6 +322,7 @@ mod tests {
                     encode: 3.0,
                     score: 0.5,
                 },
+                memory: 1 << 24,
                 scores: Scores::default(),
             }),
         };

@@ -90,7 +90,16 @@ impl Queue {
         self.waiting.drain(..).collect()
     }
 
-    /// Drops everything, also what is with the worker.
+    /// Drops everything, also what is with the worker, which has to be told. Returns the dropped
+    /// ones.
+    pub fn abandon(&mut self) -> Vec<PhotoId> {
+        let dropped = self.under_way.drain(..).flatten();
+        let dropped: Vec<PhotoId> = dropped.chain(self.waiting.drain(..)).collect();
+        self.total -= dropped.len();
+        dropped
+    }
+
+    /// Drops everything, as if nothing had ever come.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -171,6 +180,20 @@ mod tests {
         assert_eq!(queue.progress(), (0, 1));
         assert!(queue.finish(0));
         assert!(queue.is_idle());
+    }
+
+    #[test]
+    fn what_is_under_way_can_be_abandoned() {
+        let mut queue = Queue::default();
+        queue.add(0..4);
+        queue.next(1);
+        queue.finish(0);
+        queue.next(1);
+        assert_eq!(queue.cancel(), [2, 3]);
+        assert_eq!(queue.abandon(), [1]);
+        assert!(queue.is_idle());
+        assert_eq!(queue.progress(), (1, 1));
+        assert!(!queue.finish(1), "nobody waits for it any more");
     }
 
     #[test]

@@ -1,5 +1,35 @@
 //! Figures in plain words.
 
+/// That a GPU does not take the buffers of a model, and which published models it would take.
+pub fn too_large_for(gpu: &str, limit: u64, model: &str, needs: u64, fitting: &[String]) -> String {
+    let instead = match fitting {
+        [] => String::new(),
+        [only] => format!(" {only} would fit."),
+        [others @ .., last] => format!(" {} or {last} would fit.", others.join(", ")),
+    };
+    format!(
+        "{gpu} takes at most {} in one buffer, and {model} needs {}. So the CPU computes.{instead}",
+        bytes(limit),
+        bytes(needs)
+    )
+}
+
+/// That a tab was loaded anew while it held photos.
+pub fn lost_photos(count: usize, discarded: bool) -> String {
+    let what = match discarded {
+        true => "The browser put this tab away to save memory, and has loaded it anew",
+        false => "This page was loaded anew",
+    };
+    let them = match count {
+        1 => "It was kept nowhere else, so choose it again",
+        _ => "They were kept nowhere else, so choose them again",
+    };
+    format!(
+        "{what} with {} in it. {them}; the settings are as they were.",
+        photos(count)
+    )
+}
+
 /// What a p-value means. `p` is the fraction of photos known to belong that score this low
 /// or lower.
 pub fn rarity(p: f64) -> String {

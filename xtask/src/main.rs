@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bench, bundle, checks, faults, page, run, seal, serve};
+use xtask::{bench, bundle, checks, faults, fuzz, page, run, seal, serve, supply_chain};
 
 /// Set-up and chores of negprompt.
 #[derive(Parser)]
@@ -53,6 +53,12 @@ enum Chore {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Feed made-up files to every parser, guided by what they reach in it.
+    ///
+    /// Installs cargo-fuzz when it is missing. Needs Linux and a C++ compiler.
+    Fuzz(fuzz::Arguments),
+    /// Check licences, duplicate versions, sources and known faults of all dependencies.
+    SupplyChain,
     /// Measure.
     Bench {
         #[command(subcommand)]
@@ -62,23 +68,25 @@ enum Chore {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Images a second of `trainer encode`, beside onnxruntime with the same network.
-    Encode {
-        /// Folder of photos.
-        #[arg(long, value_name = "DIR")]
-        photos: PathBuf,
-        /// Python with onnx, onnxruntime, pillow, numpy and safetensors.
-        #[arg(long, default_value = "python3")]
-        python: String,
-        /// Times that both are run, in turn.
-        #[arg(long, default_value_t = 3)]
-        rounds: usize,
-    },
+    /// ViT-B/32's image tower on the CPU beside PyTorch; with --photos, images a second of `trainer
+    /// encode` beside onnxruntime.
+    Encode(bench::encode::Arguments),
     /// Time to encode a photo in Chromium, beside onnxruntime-web with the same network.
     Web {
         /// Runs of each that are timed.
         #[arg(long, default_value_t = 30)]
         runs: u32,
+        /// Bundle whose image tower is timed, instead of the page's own.
+        #[arg(long, value_name = "DIR")]
+        bundle: Option<PathBuf>,
+        /// Where to time it; a large tower takes minutes a photo on the software adapter.
+        #[arg(
+            long,
+            value_name = "cpu,gpu",
+            value_delimiter = ',',
+            default_value = "cpu,gpu"
+        )]
+        devices: Vec<String>,
     },
     /// A step of learning negative prompts, beside the reference's computation in PyTorch.
     Prompts(bench::prompts::Arguments),
@@ -99,6 +107,8 @@ enum Bench {
         #[arg(long, default_value_t = 200)]
         photos: usize,
     },
+    /// The page with many large photos at once: memory, lost cards, cancel.
+    Load(bench::load::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -114,15 +124,18 @@ fn main() -> Result<()> {
         Chore::Seal => seal::seal(&root),
         Chore::Test => checks::run_all(&root),
         Chore::Faults { kills, seed } => faults::inject(&root, kills, seed),
+        Chore::Fuzz(arguments) => fuzz::run(&root, &arguments),
+        Chore::SupplyChain => supply_chain::check(&root),
         Chore::Bench { what } => match what {
-            Bench::Encode {
-                photos,
-                python,
-                rounds,
-            } => bench::encode(&root, &std::path::absolute(photos)?, &python, rounds),
-            Bench::Web { runs } => bench::web(&root, runs),
+            Bench::Encode(arguments) => bench::encode::run(&root, arguments),
             Bench::Classes { names } => bench::classes(&root, names),
+            Bench::Web {
+                runs,
+                bundle,
+                devices,
+            } => bench::web(&root, bundle.as_deref(), &devices, runs),
             Bench::Page { photos } => bench::visit(&root, photos),
+            Bench::Load(arguments) => bench::load::load(&root, &arguments),
             Bench::Prompts(arguments) => bench::prompts::run(&root, arguments),
             Bench::Scale(arguments) => bench::scale::run(&root, &arguments),
             Bench::Score(arguments) => bench::score::run(&root, arguments),

@@ -95,6 +95,8 @@ struct Request {
     head_only: bool,
     takes_brotli: bool,
     known: Option<String>,
+    /// The first byte that is wanted, where the beginning of a file is there already.
+    from: Option<u64>,
 }
 
 fn answer(mut stream: TcpStream, folders: &Folders, over: &AtomicBool) -> std::io::Result<()> {
@@ -135,6 +137,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
         head_only: method == "HEAD",
         takes_brotli: false,
         known: None,
+        from: None,
     };
     loop {
         let mut line = String::new();
@@ -147,9 +150,19 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
                 request.takes_brotli = value.split(',').any(|word| word.trim() == "br")
             }
             "if-none-match" => request.known = Some(value.trim().to_owned()),
+            "range" => request.from = open_range(value.trim()),
             _ => {}
         }
     }
+}
+
+/// `bytes=N-`, the only range that a broken download needs; others are answered with everything.
+fn open_range(value: &str) -> Option<u64> {
+    value
+        .strip_prefix("bytes=")?
+        .strip_suffix('-')?
+        .parse()
+        .ok()
 }
 
 /// The file that a path names, if it lies in its folder.
@@ -209,6 +222,29 @@ fn send(stream: &mut TcpStream, request: &Request, file: &Path) -> std::io::Resu
     );
     if request.known.as_deref() == Some(&tag) {
         return write!(stream, "HTTP/1.1 304 Not Modified\r\n{head}\r\n");
+    }
+    head.push_str("Accept-Ranges: bytes\r\n");
+    // Counted in the file itself: of a packed one the browser has unpacked its beginning.
+    let from = request.from.filter(|_| !brotli).map(|from| from as usize);
+    if let Some(from) = from.filter(|from| *from > 0) {
+        let Some(rest) = body.get(from..).filter(|rest| !rest.is_empty()) else {
+            return write!(
+                stream,
+                "HTTP/1.1 416 Range Not Satisfiable\r\n{head}Content-Range: bytes */{}\r\nContent-Length: 0\r\n\r\n",
+                body.len()
+            );
+        };
+        write!(
+            stream,
+            "HTTP/1.1 206 Partial Content\r\n{head}Content-Range: bytes {from}-{}/{}\r\nContent-Length: {}\r\n\r\n",
+            body.len() - 1,
+            body.len(),
+            rest.len()
+        )?;
+        return match request.head_only {
+            true => Ok(()),
+            false => stream.write_all(rest),
+        };
     }
     if brotli {
         head.push_str("Content-Encoding: br\r\n");
@@ -300,6 +336,18 @@ mod tests {
             "//etc/passwd",
         ] {
             assert!(get(&server, path, "").starts_with("HTTP/1.1 404"), "{path}");
+        }
+        let rest = get(&server, "/a%20b.js.br", "Range: bytes=2-\r\n");
+        assert!(
+            rest.starts_with("HTTP/1.1 206") && rest.ends_with("\r\n\r\ncked"),
+            "{rest}"
+        );
+        assert!(rest.contains("Content-Range: bytes 2-5/6"), "{rest}");
+        let none = get(&server, "/a%20b.js.br", "Range: bytes=6-\r\n");
+        assert!(none.starts_with("HTTP/1.1 416"), "{none}");
+        for odd in ["bytes=-2", "bytes=0-", "bytes=1-2", "lines=1-"] {
+            let whole = get(&server, "/a%20b.js.br", &format!("Range: {odd}\r\n"));
+            assert!(whole.ends_with("\r\n\r\npacked"), "{odd}: {whole}");
         }
         let tag = index
             .lines()

@@ -10,6 +10,9 @@ use crate::run;
 const TARGET: &str = "wasm32-unknown-unknown";
 /// Trunk 0.22 wants a newer Rust than this workspace does.
 const TRUNK: &str = "0.21.14";
+const CARGO_FUZZ: &str = "0.13.2";
+const CARGO_DENY: &str = "0.20.2";
+const CARGO_AUDIT: &str = "0.22.2";
 /// Debian's Rust for the web and what it needs to build `std`.
 const DEBIAN: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm"];
 /// The toolchain's name in rustup.
@@ -151,10 +154,54 @@ pub fn trunk(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes sure of cargo-fuzz.
+///
+/// # Errors
+/// When cargo cannot install it.
+pub fn cargo_fuzz(root: &Path) -> Result<()> {
+    subcommand(root, "cargo-fuzz", CARGO_FUZZ)
+}
+
+/// Makes sure of cargo-deny.
+///
+/// # Errors
+/// When cargo cannot install it.
+pub fn cargo_deny(root: &Path) -> Result<()> {
+    subcommand(root, "cargo-deny", CARGO_DENY)
+}
+
+/// Makes sure of cargo-audit.
+///
+/// # Errors
+/// When cargo cannot install it.
+pub fn cargo_audit(root: &Path) -> Result<()> {
+    subcommand(root, "cargo-audit", CARGO_AUDIT)
+}
+
+fn subcommand(root: &Path, name: &str, version: &str) -> Result<()> {
+    if run::exists(name) {
+        return Ok(());
+    }
+    println!("{name} {version} is missing; cargo installs it (a minute or two, once).");
+    let mut command = installation(root, &[name, "--version", version, "--locked"]);
+    // They run for seconds: that they are built fast counts for more than how fast they are.
+    for (setting, value) in [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("OPT_LEVEL", "1")] {
+        command.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
+    }
+    run::show(&mut command)
+}
+
 fn install(root: &Path, arguments: &[&str]) -> Result<()> {
+    run::show(&mut installation(root, arguments))
+}
+
+fn installation(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(crate::bundle::cargo());
-    command.env("CARGO_TARGET_DIR", run::other_target_folder(root, "tools"));
-    run::show(command.arg("install").args(arguments))
+    command
+        .env("CARGO_TARGET_DIR", run::other_target_folder(root, "tools"))
+        .arg("install")
+        .args(arguments);
+    command
 }
 
 /// The version of a package in `Cargo.lock`.

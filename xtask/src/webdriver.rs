@@ -227,6 +227,32 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}.png")), bytes).unwrap();
     }
 
+    /// Bytes that the browser's processes hold, those that several share counted in parts (Linux's
+    /// proportional set size): of the renderers, and of all others.
+    pub fn memory(&self) -> (u64, u64) {
+        let (mut renderers, mut others) = (0, 0);
+        for process in descendants(self.driver.id()) {
+            let folder = PathBuf::from(format!("/proc/{process}"));
+            let text = std::fs::read_to_string(folder.join("smaps_rollup")).unwrap_or_default();
+            let kilobytes: u64 = text
+                .lines()
+                .find_map(|line| {
+                    line.strip_prefix("Pss:")?
+                        .split_whitespace()
+                        .next()?
+                        .parse()
+                        .ok()
+                })
+                .unwrap_or(0);
+            let command = std::fs::read(folder.join("cmdline")).unwrap_or_default();
+            match String::from_utf8_lossy(&command).contains("--type=renderer") {
+                true => renderers += 1024 * kilobytes,
+                false => others += 1024 * kilobytes,
+            }
+        }
+        (renderers, others)
+    }
+
     /// What the page wrote to the console since the last call.
     pub fn console(&self) -> Value {
         self.call("POST", "/se/log", Some(json!({ "type": "browser" })))
@@ -273,6 +299,38 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// The processes that a process started, and theirs.
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let mut parents = std::collections::HashMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(process) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // The name stands in brackets and may hold blanks; state and parent follow it.
+        let text = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+        if let Some(parent) = rest
+            .split_whitespace()
+            .nth(1)
+            .and_then(|parent| parent.parse().ok())
+        {
+            parents.insert(process, parent);
+        }
+    }
+    let below = |process: &u32| {
+        let mut at = *process;
+        while let Some(&parent) = parents.get(&at) {
+            if parent == ancestor {
+                return true;
+            }
+            at = parent;
+        }
+        false
+    };
+    parents.keys().copied().filter(below).collect()
 }
 
 /// Where screenshots go.

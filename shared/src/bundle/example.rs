@@ -10,7 +10,7 @@ use super::{
 use crate::clip::ClipConfig;
 use crate::metric::OodRates;
 use crate::metric::generator::Generator;
-use crate::score::{ClassFeatures, Probe, methods};
+use crate::score::{ClassFeatures, Probe, methods, odin_step};
 
 pub(super) const CLASSES: usize = 3;
 pub(super) const NEGATIVES: usize = 2;
@@ -47,6 +47,7 @@ pub(super) fn class_features() -> ClassFeatures {
         named: unit_rows(&mut generator, CLASSES),
         mined: unit_rows(&mut generator, 5),
         react_clip: Some(0.5),
+        odin_step: Some(odin_step(WIDTH)),
         probe: Some(Probe {
             weight: random_tensor(&mut generator, &[CLASSES, WIDTH]).values,
             bias: vec![0.25, 0.0, -0.5],

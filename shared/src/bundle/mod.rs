@@ -31,10 +31,11 @@ pub use file::{Dtype, FileEntry, Role, sha256_hex};
 pub use known_answer::{KnownAnswer, KnownInput, generated_pixels};
 pub use manifest::{MAX_CLASSES, MAX_MANIFEST_BYTES, Manifest, PromptEntry};
 pub use method::{MAX_CALIBRATION_SCORES, MethodEntry};
+pub use pack::{Part, Parts};
 pub use precision::{Precision, Quantized, dequantize, quantize_int8, to_f16};
 pub use provenance::{DataSource, Licence, Provenance};
 pub use read::{Bundle, BundleReader};
-pub use safetensors_file::{decode_tensors, encode_tensors};
+pub use safetensors_file::{decode_each, decode_tensors, encode_tensors};
 pub use tensor::{TensorValues, Tensors};
 pub use write::{BundleContent, TensorGroup, TextFile, class_feature_tensors, write};
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::safetensors_file::SCALE_SUFFIX;
+use super::tensor::volume;
 use super::{BundleError, Precision, TensorValues, Tensors};
 
 /// What separates a tensor's name from the number of its part.
@@ -49,59 +50,99 @@ pub(super) fn pack(
     store(group)
 }
 
-/// The tensors of several files, with parts put together again.
-#[derive(Default)]
-pub(super) struct Parts {
-    whole: Tensors,
-    parts: BTreeMap<String, BTreeMap<usize, TensorValues>>,
+/// A tensor, or a part of one: its values in memory, or on a device already.
+pub trait Part: Sized {
+    /// The size of each dimension.
+    fn shape(&self) -> &[usize];
+
+    /// Parts one after the other along the first dimension, in which their shapes may differ and in
+    /// no other; at least one, and none without dimensions. `rows` is the sum of their first.
+    fn join(parts: Vec<Self>, rows: usize) -> Self;
 }
 
-impl Parts {
-    /// Takes in the tensors of one file.
-    pub(super) fn add(&mut self, tensors: Tensors) -> Result<(), BundleError> {
-        for (name, tensor) in tensors {
-            let twice = match name.split_once(PART) {
-                None => self.whole.insert(name.clone(), tensor).is_some(),
-                Some((base, number)) => {
-                    let number: usize = number.parse().map_err(|_| {
-                        BundleError::tensor(&name, "its part has no number; export again")
-                    })?;
-                    let parts = self.parts.entry(base.to_owned()).or_default();
-                    parts.insert(number, tensor).is_some()
-                }
-            };
-            if twice {
-                return Err(BundleError::tensor(name, "it is there twice; export again"));
+impl Part for TensorValues {
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn join(parts: Vec<Self>, rows: usize) -> Self {
+        let mut parts = parts.into_iter();
+        let mut joined = parts.next().unwrap_or_default();
+        for part in parts {
+            joined.values.extend(part.values);
+        }
+        if let Some(size) = joined.shape.first_mut() {
+            *size = rows;
+        }
+        joined
+    }
+}
+
+/// The tensors of several files, with parts put together again.
+pub struct Parts<T = TensorValues> {
+    whole: BTreeMap<String, T>,
+    parts: BTreeMap<String, BTreeMap<usize, T>>,
+}
+
+impl<T> Default for Parts<T> {
+    fn default() -> Self {
+        Self {
+            whole: BTreeMap::new(),
+            parts: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T: Part> Parts<T> {
+    /// Takes in a tensor under the name that it has in its file.
+    ///
+    /// # Errors
+    /// When it is there already, or its name is that of a part without a number.
+    pub fn add(&mut self, name: String, tensor: T) -> Result<(), BundleError> {
+        let twice = match name.split_once(PART) {
+            None => self.whole.insert(name.clone(), tensor).is_some(),
+            Some((base, number)) => {
+                let number: usize = number.parse().map_err(|_| {
+                    BundleError::tensor(&name, "its part has no number; export again")
+                })?;
+                let parts = self.parts.entry(base.to_owned()).or_default();
+                parts.insert(number, tensor).is_some()
             }
+        };
+        if twice {
+            return Err(BundleError::tensor(name, "it is there twice; export again"));
         }
         Ok(())
     }
 
     /// All tensors, once every file is in.
-    pub(super) fn join(mut self) -> Result<Tensors, BundleError> {
+    ///
+    /// # Errors
+    /// When a part is missing, or does not fit the others.
+    pub fn join(mut self) -> Result<BTreeMap<String, T>, BundleError> {
         for (name, parts) in self.parts {
-            let mut joined = TensorValues::default();
-            for (expected, (number, part)) in parts.into_iter().enumerate() {
+            let rest = |part: &T| part.shape().get(1..).map(<[usize]>::to_vec);
+            let first = parts.values().next().and_then(rest);
+            let mut rows = 0usize;
+            for (expected, (&number, part)) in parts.iter().enumerate() {
                 if number != expected {
                     let cause = format!("its part {expected} is missing; export again");
                     return Err(BundleError::tensor(name, cause));
                 }
-                if expected == 0 {
-                    joined = part;
-                    continue;
-                }
-                if part.shape.is_empty() || part.shape.get(1..) != joined.shape.get(1..) {
+                if part.shape().is_empty() || rest(part) != first {
                     let cause = format!("its part {number} has another shape; export again");
                     return Err(BundleError::tensor(name, cause));
                 }
-                let rows = joined.shape[0].checked_add(part.shape[0]);
-                joined.shape[0] = rows.ok_or_else(|| {
+                rows = rows.checked_add(part.shape()[0]).ok_or_else(|| {
                     let cause = "its parts have more rows than can be counted; export again";
                     BundleError::tensor(&name, cause)
                 })?;
-                joined.values.extend(part.values);
             }
-            joined.check_shape(&name)?;
+            let joined = T::join(parts.into_values().collect(), rows);
+            if volume(joined.shape()).is_none() {
+                let cause = "its parts have more values than can be counted; export again";
+                return Err(BundleError::tensor(name, cause));
+            }
             if self.whole.insert(name.clone(), joined).is_some() {
                 return Err(BundleError::tensor(name, "it is there twice; export again"));
             }
@@ -224,7 +265,9 @@ mod tests {
             for group in &groups {
                 let bytes = encode_tensors(group, precision).unwrap();
                 assert!(bytes.len() <= limit, "{} > {limit}", bytes.len());
-                parts.add(decode_tensors("file", &bytes).unwrap()).unwrap();
+                for (name, tensor) in decode_tensors("file", &bytes).unwrap() {
+                    parts.add(name, tensor).unwrap();
+                }
             }
             let joined = parts.join().unwrap();
             assert!(joined.keys().eq(tensors.keys()));
@@ -275,7 +318,7 @@ mod tests {
         let join = |parts: &[(&str, TensorValues)]| {
             let mut joined = Parts::default();
             for (name, tensor) in parts {
-                joined.add(Tensors::from([((*name).to_owned(), tensor.clone())]))?;
+                joined.add((*name).to_owned(), tensor.clone())?;
             }
             joined.join()
         };

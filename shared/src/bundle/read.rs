@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, HashSet};
 use super::pack::Parts;
 use super::{
     BundleError, FileEntry, KnownAnswer, KnownInput, Manifest, Role, TensorValues, Tensors,
-    decode_tensors, generated_pixels, tensor_name,
+    decode_each, generated_pixels, tensor_name,
 };
-use crate::score::{ClassFeatures, Probe};
+use crate::score::{ClassFeatures, Probe, odin_step};
 
 /// A bundle in memory, whole and checked.
 #[derive(Clone, Debug)]
@@ -69,8 +69,8 @@ impl BundleReader {
                 .map_err(|cause| BundleError::content(name, format!("it is not text ({cause})")))?;
             self.texts.insert(entry.role, text.to_owned());
         } else {
-            let tensors = decode_tensors(name, bytes)?;
-            self.parts.entry(entry.role).or_default().add(tensors)?;
+            let parts = self.parts.entry(entry.role).or_default();
+            decode_each(name, bytes, |name, tensor| parts.add(name, tensor))?;
         }
         self.added.insert(name.to_owned());
         Ok(())
@@ -179,9 +179,11 @@ impl Bundle {
             )),
         };
         let negatives = self.manifest.prompts.negatives * classes;
+        // A file may hold a tensor of no dimension.
         let labels = stored
             .get(tensor_name::MINED)
-            .map_or(0, |tensor| tensor.shape[0]);
+            .and_then(|tensor| tensor.shape.first().copied())
+            .unwrap_or(0);
         let has_probe = stored.contains_key(tensor_name::PROBE_WEIGHT);
         let features = ClassFeatures {
             embed_dim: width,
@@ -193,6 +195,7 @@ impl Bundle {
             named: read(tensor_name::NAMED, &[classes, width])?,
             mined: read(tensor_name::MINED, &[labels, width])?,
             react_clip: read(tensor_name::REACT_CLIP, &[1])?.first().copied(),
+            odin_step: has_probe.then(|| odin_step(width)),
             probe: if has_probe {
                 Some(Probe {
                     weight: read(tensor_name::PROBE_WEIGHT, &[classes, width])?,

@@ -66,6 +66,24 @@ pub fn encode_tensors(tensors: &Tensors, precision: Precision) -> Result<Vec<u8>
 /// When the file is not safetensors, or a tensor is of another kind, has no scales, or is not
 /// finite.
 pub fn decode_tensors(file: &str, bytes: &[u8]) -> Result<Tensors, BundleError> {
+    let mut tensors = Tensors::new();
+    decode_each(file, bytes, |name, tensor| {
+        tensors.insert(name, tensor);
+        Ok(())
+    })?;
+    Ok(tensors)
+}
+
+/// Hands the tensors of a safetensors file to `take`, one at a time and in no order: a program that
+/// puts each where it belongs never holds a file's values in single precision all at once.
+///
+/// # Errors
+/// As [`decode_tensors`], and whatever `take` refuses.
+pub fn decode_each(
+    file: &str,
+    bytes: &[u8],
+    mut take: impl FnMut(String, TensorValues) -> Result<(), BundleError>,
+) -> Result<(), BundleError> {
     let parsed = SafeTensors::deserialize(bytes).map_err(|cause| {
         BundleError::content(file, format!("it is not a safetensors file ({cause})"))
     })?;
@@ -79,7 +97,6 @@ pub fn decode_tensors(file: &str, bytes: &[u8]) -> Result<Tensors, BundleError> 
         .filter(|(_, view)| view.dtype() == Dtype::I8)
         .map(|(name, _)| format!("{name}{SCALE_SUFFIX}"))
         .collect();
-    let mut tensors = Tensors::new();
     for (name, view) in &views {
         if scales.contains(*name) {
             continue;
@@ -93,9 +110,9 @@ pub fn decode_tensors(file: &str, bytes: &[u8]) -> Result<Tensors, BundleError> 
             _ => floats(&place, view)?,
         };
         tensor.check_finite(&place)?;
-        tensors.insert((*name).to_owned(), tensor);
+        take((*name).to_owned(), tensor)?;
     }
-    Ok(tensors)
+    Ok(())
 }
 
 fn floats(place: &str, view: &TensorView<'_>) -> Result<TensorValues, BundleError> {

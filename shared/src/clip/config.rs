@@ -2,10 +2,12 @@
 //! in a model directory.
 
 mod check;
+mod size;
 
 use serde::{Deserialize, Serialize};
 
 pub use check::ConfigError;
+pub use size::LargestBuffers;
 
 use super::preprocessing::Preprocessing;
 
@@ -273,6 +275,11 @@ impl ClipConfig {
 
     /// Looks a published configuration up by name; `None` for an unknown one.
     pub fn published(name: &str) -> Option<Self> {
+        Self::all_published().find(|config| config.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Every published configuration.
+    pub fn all_published() -> impl Iterator<Item = Self> {
         [
             Self::rn50,
             Self::rn101,
@@ -283,7 +290,6 @@ impl ClipConfig {
         ]
         .into_iter()
         .map(|make| make())
-        .find(|config| config.name.eq_ignore_ascii_case(name))
     }
 
     fn openai_vit(name: &str, embed_dim: usize, vit: VitConfig, text_width: usize) -> Self {

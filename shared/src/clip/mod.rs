@@ -4,18 +4,20 @@
 pub mod config;
 #[cfg(feature = "model")]
 pub mod efficientnet;
-#[cfg(feature = "model")]
+#[cfg(feature = "input")]
 pub mod import;
 #[cfg(feature = "model")]
 pub mod model;
-#[cfg(feature = "model")]
+#[cfg(feature = "learn")]
+pub mod no_text;
+#[cfg(feature = "input")]
 pub mod preprocess;
 pub mod preprocessing;
 #[cfg(feature = "model")]
 pub mod resnet;
 #[cfg(feature = "model")]
 pub mod text;
-#[cfg(feature = "model")]
+#[cfg(feature = "input")]
 pub mod tokenizer;
 #[cfg(feature = "model")]
 pub mod transformer;
@@ -27,10 +29,12 @@ pub mod weights;
 pub use config::{Activation, ClipConfig, ConfigError, ImageTowerConfig, TextTowerConfig};
 #[cfg(feature = "model")]
 pub use model::{ImageTower, normalize};
+#[cfg(feature = "learn")]
+pub use no_text::NoTextTower;
 pub use preprocessing::Preprocessing;
 #[cfg(feature = "model")]
 pub use text::TextTower;
-#[cfg(feature = "model")]
+#[cfg(feature = "input")]
 pub use tokenizer::Tokenizer;
 #[cfg(feature = "model")]
-pub use weights::{WeightError, Weights};
+pub use weights::{Placed, PlacedTensors, WeightError, Weights};

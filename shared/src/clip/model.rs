@@ -32,17 +32,30 @@ impl ImageTower {
         config: &ClipConfig,
         device: &Device,
     ) -> Result<Self, WeightError> {
-        let weights = Weights::new(tensors, device);
+        Self::from_weights(&Weights::new(tensors, device), config)
+    }
+
+    /// Whether the tower of `config` takes weights that are on `device` already, tensor by tensor.
+    /// EfficientNet-Lite's loops for the CPU read them in memory.
+    pub fn takes_placed(config: &ClipConfig, device: &Device) -> bool {
+        let own_loops = matches!(config.image, ImageTowerConfig::EfficientnetLite(_));
+        !own_loops || *device != Device::flex()
+    }
+
+    /// The same from weights that may be on their device already.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_weights(weights: &Weights, config: &ClipConfig) -> Result<Self, WeightError> {
+        let d = config.embed_dim;
         Ok(match &config.image {
-            ImageTowerConfig::Vit(vit) => {
-                Self::Vit(VisionTransformer::load(&weights, vit, config.embed_dim)?)
-            }
+            ImageTowerConfig::Vit(vit) => Self::Vit(VisionTransformer::load(weights, vit, d)?),
             ImageTowerConfig::ModifiedResnet(resnet) => {
-                Self::ModifiedResnet(ModifiedResNet::load(&weights, resnet, config.embed_dim)?)
+                Self::ModifiedResnet(ModifiedResNet::load(weights, resnet, d)?)
             }
-            ImageTowerConfig::EfficientnetLite(efficientnet) => Self::EfficientnetLite(
-                EfficientNetLite::load(&weights, efficientnet, config.embed_dim)?,
-            ),
+            ImageTowerConfig::EfficientnetLite(efficientnet) => {
+                Self::EfficientnetLite(EfficientNetLite::load(weights, efficientnet, d)?)
+            }
         })
     }
 

@@ -129,6 +129,13 @@ impl TextTower {
     /// The plain path: token ids of whole prompts (`[SOS] … [EOS]`, any lengths) →
     /// text features `[prompts, embed_dim]`, not normalised.
     pub fn forward(&self, prompts: &[Vec<u32>]) -> Tensor<2> {
+        let (embeddings, ends) = self.embed_prompts(prompts);
+        self.forward_embeddings(embeddings, &ends)
+    }
+
+    /// Token embeddings without positions of whole prompts, as long as the longest
+    /// `[prompts, tokens, width]`, and the position of each prompt's `[EOS]`.
+    pub fn embed_prompts(&self, prompts: &[Vec<u32>]) -> (Tensor<3>, Vec<usize>) {
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         let mut tokens = Vec::with_capacity(prompts.len() * longest);
         for prompt in prompts {
@@ -141,8 +148,11 @@ impl TextTower {
                     .take(longest),
             );
         }
-        let ends: Vec<usize> = prompts.iter().map(|prompt| prompt.len() - 1).collect();
-        self.forward_embeddings(self.embed(&tokens, prompts.len()), &ends)
+        let ends = prompts
+            .iter()
+            .map(|prompt| prompt.len().saturating_sub(1))
+            .collect();
+        (self.embed(&tokens, prompts.len()), ends)
     }
 
     /// The plain path from embeddings without positions `[prompts, tokens, width]`, with the

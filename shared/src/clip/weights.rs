@@ -1,11 +1,13 @@
 //! Named weights on their way into a tower, checked by name, shape and finiteness.
 
+use std::collections::BTreeMap;
+
 use burn::module::Param;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
 
-use crate::bundle::Tensors;
+use crate::bundle::{Part, TensorValues, Tensors};
 
 /// A weight that a tower needs and cannot use.
 #[derive(Error, Debug, Clone, PartialEq)]
@@ -34,6 +36,12 @@ pub enum WeightError {
         /// Shape in the checkpoint.
         found: Vec<usize>,
     },
+    /// The tensor is on its device, where this program does not read it.
+    #[error("tensor `{name}` is on its device already; load the tower from memory instead")]
+    NotInMemory {
+        /// Name of the tensor.
+        name: String,
+    },
     /// The tensor holds NaN or infinity.
     #[error("tensor `{name}` holds a value that is not finite; the checkpoint is damaged")]
     NotFinite {
@@ -45,19 +53,75 @@ pub enum WeightError {
 /// The ε of a layer norm, the same in every published CLIP.
 pub const LAYER_NORM_EPSILON: f64 = 1e-5;
 
-/// Weights by name below one prefix, to be placed on a device.
+/// Weights by name below one prefix, to be placed on a device or there already.
 #[derive(Clone)]
 pub struct Weights<'a> {
-    tensors: &'a Tensors,
+    source: Source<'a>,
     device: &'a Device,
     prefix: String,
+}
+
+/// Where the weights are.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Memory(&'a Tensors),
+    Placed(&'a PlacedTensors),
+}
+
+/// Tensors by name that are on their device.
+pub type PlacedTensors = BTreeMap<String, Placed>;
+
+/// A tensor that is on its device. A program puts a large model there file by file, one tensor at a
+/// time, and never holds it in its own memory.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    shape: Vec<usize>,
+    /// In row-major order.
+    values: Tensor<1>,
+}
+
+impl Placed {
+    /// Puts a tensor on a device.
+    pub fn new(tensor: TensorValues, device: &Device) -> Self {
+        let length = tensor.values.len();
+        Self {
+            shape: tensor.shape,
+            values: Tensor::from_data(TensorData::new(tensor.values, [length]), device),
+        }
+    }
+}
+
+impl Part for Placed {
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn join(parts: Vec<Self>, rows: usize) -> Self {
+        let mut shape = parts
+            .first()
+            .map_or_else(Vec::new, |first| first.shape.clone());
+        if let Some(size) = shape.first_mut() {
+            *size = rows;
+        }
+        let values = Tensor::cat(parts.into_iter().map(|part| part.values).collect(), 0);
+        Self { shape, values }
+    }
 }
 
 impl<'a> Weights<'a> {
     /// All of `tensors`, in this project's canonical (OpenAI) naming.
     pub fn new(tensors: &'a Tensors, device: &'a Device) -> Self {
         Self {
-            tensors,
+            source: Source::Memory(tensors),
+            device,
+            prefix: String::new(),
+        }
+    }
+
+    /// All of `tensors`, which are on `device`, in the same naming.
+    pub fn placed(tensors: &'a PlacedTensors, device: &'a Device) -> Self {
+        Self {
+            source: Source::Placed(tensors),
             device,
             prefix: String::new(),
         }
@@ -76,6 +140,16 @@ impl<'a> Weights<'a> {
         self.device
     }
 
+    /// The length of the first axis of `name`; none where it is not there or a single number.
+    pub fn leading(&self, name: &str) -> Option<usize> {
+        let name = format!("{}{name}", self.prefix);
+        let shape = match self.source {
+            Source::Memory(tensors) => &tensors.get(&name)?.shape,
+            Source::Placed(tensors) => &tensors.get(&name)?.shape,
+        };
+        shape.first().copied()
+    }
+
     /// The tensor `name`.
     ///
     /// # Errors
@@ -85,6 +159,13 @@ impl<'a> Weights<'a> {
         name: &str,
         shape: [usize; D],
     ) -> Result<Tensor<D>, WeightError> {
+        if let Source::Placed(tensors) = self.source {
+            return Ok(self
+                .find(tensors, name, &shape)?
+                .values
+                .clone()
+                .reshape(shape));
+        }
         let values = self.values(name, &shape)?;
         Ok(Tensor::from_data(
             TensorData::new(values.to_vec(), shape),
@@ -105,6 +186,15 @@ impl<'a> Weights<'a> {
         inputs: usize,
         outputs: usize,
     ) -> Result<Linear, WeightError> {
+        let bias = bias.map(|bias| self.tensor(bias, [outputs])).transpose()?;
+        if let Source::Placed(_) = self.source {
+            // The products read it across; nothing is moved.
+            let weight = self.tensor(weight, [outputs, inputs])?.transpose();
+            return Ok(Linear {
+                weight: Param::from_tensor(weight),
+                bias: bias.map(Param::from_tensor),
+            });
+        }
         let stored = self.values(weight, &[outputs, inputs])?;
         let mut transposed = vec![0.0; stored.len()];
         for (output, row) in stored.chunks_exact(inputs.max(1)).enumerate() {
@@ -112,7 +202,6 @@ impl<'a> Weights<'a> {
                 transposed[input * outputs + output] = *value;
             }
         }
-        let bias = bias.map(|bias| self.tensor(bias, [outputs])).transpose()?;
         Ok(Linear {
             weight: Param::from_data(TensorData::new(transposed, [inputs, outputs]), self.device),
             bias: bias.map(Param::from_tensor),
@@ -129,28 +218,110 @@ impl<'a> Weights<'a> {
         Ok(norm)
     }
 
-    /// The values of the tensor `name`, in row-major order.
+    /// The values of the tensor `name`, in row-major order, for what computes with them itself.
     ///
     /// # Errors
-    /// As [`Self::tensor`].
+    /// As [`Self::tensor`], and when the weights are on their device.
     pub fn values(&self, name: &str, expected: &[usize]) -> Result<&'a [f32], WeightError> {
-        let name = format!("{}{name}", self.prefix);
-        let Some(found) = self.tensors.get(&name) else {
-            return Err(WeightError::Missing {
-                name,
-                expected: expected.to_vec(),
+        let Source::Memory(tensors) = self.source else {
+            return Err(WeightError::NotInMemory {
+                name: format!("{}{name}", self.prefix),
             });
         };
-        if found.shape != expected {
-            return Err(WeightError::Shape {
-                name,
-                expected: expected.to_vec(),
-                found: found.shape.clone(),
-            });
-        }
+        let found = self.find(tensors, name, expected)?;
         if !found.values.iter().all(|value| value.is_finite()) {
+            let name = format!("{}{name}", self.prefix);
             return Err(WeightError::NotFinite { name });
         }
         Ok(&found.values)
+    }
+
+    fn find<T: Part>(
+        &self,
+        tensors: &'a BTreeMap<String, T>,
+        name: &str,
+        expected: &[usize],
+    ) -> Result<&'a T, WeightError> {
+        let name = format!("{}{name}", self.prefix);
+        let expected = expected.to_vec();
+        match tensors.get(&name) {
+            None => Err(WeightError::Missing { name, expected }),
+            Some(found) if found.shape() != expected => Err(WeightError::Shape {
+                name,
+                expected,
+                found: found.shape().to_vec(),
+            }),
+            Some(found) => Ok(found),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Tensors {
+        let tensor = |shape: &[usize]| {
+            let values = (0..shape.iter().product()).map(|n| n as f32 / 7.0 - 1.0);
+            TensorValues::new(shape, values.collect()).unwrap()
+        };
+        Tensors::from([
+            ("a.weight".to_owned(), tensor(&[3, 5])),
+            ("a.bias".to_owned(), tensor(&[3])),
+        ])
+    }
+
+    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter().collect()
+    }
+
+    #[test]
+    fn what_is_on_its_device_computes_the_same() {
+        let device = Device::flex();
+        let tensors = example();
+        let placed = tensors.clone().into_iter();
+        let placed: PlacedTensors = placed
+            .map(|(name, tensor)| (name, Placed::new(tensor, &device)))
+            .collect();
+        let x = Tensor::<2>::from_data([[1.0, -2.0, 0.5, 3.0, 1.5]], &device);
+        let [memory, placed] = [
+            Weights::new(&tensors, &device),
+            Weights::placed(&placed, &device),
+        ]
+        .map(|weights| {
+            let linear = weights.below("a").linear(5, 3).unwrap();
+            numbers(linear.forward(x.clone()))
+        });
+        for (a, b) in memory.iter().zip(&placed) {
+            assert!((a - b).abs() < 1e-5, "{memory:?} {placed:?}");
+        }
+    }
+
+    #[test]
+    fn parts_are_joined_on_the_device() {
+        let device = Device::flex();
+        let part = |rows: usize, from: f32| {
+            let values = (0..rows * 2).map(|n| from + n as f32).collect();
+            Placed::new(TensorValues::new([rows, 2], values).unwrap(), &device)
+        };
+        let mut parts = crate::bundle::Parts::default();
+        parts.add("w#1".to_owned(), part(1, 4.0)).unwrap();
+        parts.add("w#0".to_owned(), part(2, 0.0)).unwrap();
+        let joined = parts.join().unwrap();
+        let weights = Weights::placed(&joined, &device);
+        let tensor = weights.tensor("w", [3, 2]).unwrap();
+        assert_eq!(numbers(tensor), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert!(matches!(
+            weights.tensor("w", [2, 3]),
+            Err(WeightError::Shape { .. })
+        ));
+        assert!(matches!(
+            weights.tensor("v", [1]),
+            Err(WeightError::Missing { .. })
+        ));
+        assert!(matches!(
+            weights.values("w", &[3, 2]),
+            Err(WeightError::NotInMemory { .. })
+        ));
     }
 }

@@ -9,6 +9,8 @@ pub mod encode;
 #[cfg(feature = "learn")]
 pub mod learn;
 pub mod loss;
+#[cfg(feature = "learn")]
+pub mod opposite;
 pub mod template;
 
 pub use encode::PromptEncoder;

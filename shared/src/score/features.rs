@@ -1,5 +1,6 @@
 use super::ScoreError;
 use super::error::check_finite;
+use super::odin::moved_to_class;
 use super::{Input, Method, Similarities, SimilarityRows};
 use crate::simd::{matrix::Matrix, parallel};
 
@@ -38,6 +39,8 @@ pub struct ClassFeatures {
     pub probe: Option<Probe>,
     /// Where ReAct clips entries of the image feature, before it is normalised.
     pub react_clip: Option<f32>,
+    /// How far ODIN moves each entry of the unit-length image feature ([`odin_step`](super::odin_step)).
+    pub odin_step: Option<f32>,
 }
 
 /// What is known of some images: features that need not be normalised.
@@ -112,6 +115,9 @@ impl ClassFeatures {
         }
         if let Some(clip) = self.react_clip {
             check_finite("ReAct's clip", &[clip])?;
+        }
+        if let Some(step) = self.odin_step {
+            check_finite("ODIN's step", &[step])?;
         }
         if let Some(probe) = &self.probe {
             let weights = probe.weight.len();
@@ -199,6 +205,11 @@ impl ClassFeatures {
             let clipped: Vec<f32> = images.global.iter().map(|value| value.min(clip)).collect();
             *buffer.of(Input::ClippedProbe) = probe.logits(&normalised(&clipped, 1)?, width);
         }
+        if let (Some(probe), Some(step)) = (&self.probe, self.odin_step) {
+            let logits = buffer.of(Input::Probe).clone();
+            let moved = moved_to_class(units, &logits, probe, step);
+            *buffer.of(Input::PerturbedProbe) = probe.logits(&moved, width);
+        }
         let together = images.patches.len() / (rows * width).max(1);
         if together > 0 {
             let units = normalised(images.patches, together)?;
@@ -218,6 +229,7 @@ impl ClassFeatures {
         let there = |input: &Input| match input {
             Input::Probe => self.probe.is_some(),
             Input::ClippedProbe => self.probe.is_some() && self.react_clip.is_some(),
+            Input::PerturbedProbe => self.probe.is_some() && self.odin_step.is_some(),
             Input::PatchZeroShot => patches && !self.zero_shot.is_empty(),
             Input::PatchLoCoOp => patches && !self.locoop.is_empty(),
             input => {
@@ -236,7 +248,8 @@ impl ClassFeatures {
             if needed { rows.clone() } else { Vec::new() }
         };
         let clipped = inputs.contains(&Input::ClippedProbe);
-        let probe = clipped || inputs.contains(&Input::Probe);
+        let moved = inputs.contains(&Input::PerturbedProbe);
+        let probe = clipped || moved || inputs.contains(&Input::Probe);
         Self {
             embed_dim: self.embed_dim,
             logit_scale: self.logit_scale,
@@ -250,6 +263,7 @@ impl ClassFeatures {
             locoop: keep(&[Input::LoCoOp, Input::PatchLoCoOp], &self.locoop),
             probe: self.probe.clone().filter(|_| probe),
             react_clip: self.react_clip.filter(|_| clipped),
+            odin_step: self.odin_step.filter(|_| moved),
         }
     }
 
@@ -450,6 +464,7 @@ mod tests {
             conjugated: unit_rows(&mut generator, 4, width),
             locoop: unit_rows(&mut generator, 3, width),
             react_clip: Some(0.25),
+            odin_step: Some(0.002),
             probe: Some(Probe {
                 weight: unit_rows(&mut generator, 3, width),
                 bias: vec![0.5, 0.0, -0.5],
@@ -587,7 +602,7 @@ mod tests {
         assert!(features.similarities_all(&[1.0; 9]).is_err());
         assert!(features.similarities(&[0.0; 8]).is_err());
         assert!(features.similarities(&[f32::NAN; 8]).is_err());
-        let broken: [fn(&mut ClassFeatures); 9] = [
+        let broken: [fn(&mut ClassFeatures); 10] = [
             |features| features.positive[3] = f32::INFINITY,
             |features| features.positive.iter_mut().for_each(|v| *v *= 2.0),
             |features| features.negative.truncate(8),
@@ -595,6 +610,7 @@ mod tests {
             |features| features.probe = Some(Probe::default()),
             |features| features.mined.truncate(9),
             |features| features.react_clip = Some(f32::NAN),
+            |features| features.odin_step = Some(f32::INFINITY),
             |features| features.embed_dim = 0,
             |features| *features = ClassFeatures::default(),
         ];

@@ -26,6 +26,7 @@ mod msp;
 mod neglabel;
 mod negprompt;
 mod negprompt_mined;
+mod odin;
 mod react;
 mod rows;
 mod scale;
@@ -49,6 +50,7 @@ pub use msp::Msp;
 pub use neglabel::NegLabel;
 pub use negprompt::NegPrompt;
 pub use negprompt_mined::NegPromptMined;
+pub use odin::{Odin, odin_step};
 pub use react::ReAct;
 pub use rows::{Prediction, SimilarityRows, predict_all, score_all};
 pub use scale::ScoreScale;
@@ -74,6 +76,7 @@ pub fn methods() -> &'static [&'static dyn Method] {
         &MaxLogit,
         &Energy,
         &ReAct,
+        &Odin,
         &Msp,
     ]
 }

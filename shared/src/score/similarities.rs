@@ -34,11 +34,14 @@ pub enum Input {
     Probe,
     /// `[classes]`: logits of the linear probe for the image feature with large entries clipped.
     ClippedProbe,
+    /// `[classes]`: logits of the linear probe for the image feature moved towards the class that the
+    /// probe names.
+    PerturbedProbe,
 }
 
 impl Input {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Positive,
         Self::Negative,
         Self::ZeroShot,
@@ -51,6 +54,7 @@ impl Input {
         Self::PatchLoCoOp,
         Self::Probe,
         Self::ClippedProbe,
+        Self::PerturbedProbe,
     ];
 
     /// Whether the values come in groups of one a class, so that a class can be left out of them.
@@ -84,6 +88,9 @@ impl fmt::Display for Input {
             Self::PatchLoCoOp => "similarities of patches with LoCoOp's prompts",
             Self::Probe => "logits of a linear probe",
             Self::ClippedProbe => "logits of a linear probe for clipped features",
+            Self::PerturbedProbe => {
+                "logits of a linear probe for features moved towards their class"
+            }
         })
     }
 }

@@ -700,6 +700,38 @@ fn tensor_cases() -> Vec<Case> {
             tensors.insert("positive".into(), tensor(&[16, 3], 0.25));
         },
     );
+    for (name, tensor_name, shape) in [
+        ("mined-labels-without-dimension", "mined", &[][..]),
+        ("mined-labels-in-a-row", "mined", &[16]),
+        ("mined-labels-of-another-width", "mined", &[4, 15]),
+        ("mined-labels-of-three-dimensions", "mined", &[1, 1, 16]),
+        ("no-prompts-without-dimension", "no", &[]),
+        ("no-prompts-of-fewer-classes", "no", &[2, 16]),
+        ("class-names-of-more-classes", "named", &[4, 16]),
+        ("a-clip-without-dimension", "react_clip", &[]),
+        ("two-clips", "react_clip", &[2]),
+        ("a-probe-without-dimension", "probe.weight", &[]),
+        ("positive-features-without-dimension", "positive", &[]),
+    ] {
+        let mut bent = Bent::whole();
+        bent.tensors("features", |tensors| {
+            tensors.insert(tensor_name.into(), tensor(shape, 0.25));
+        });
+        cases.push(bent.case(name, Refused(&["does not fit"])));
+    }
+    let mut tensors = |name: &str, role: &str, cause, change: fn(&mut Tensors)| {
+        let mut bent = Bent::whole();
+        bent.tensors(role, change);
+        cases.push(bent.case(name, Refused(cause)));
+    };
+    tensors(
+        "mined-labels-of-zeros",
+        "features",
+        &["length 0"],
+        |tensors| {
+            tensors.insert("mined".into(), tensor(&[4, 16], 0.0));
+        },
+    );
     tensors(
         "features-without-any",
         "features",

@@ -85,3 +85,40 @@ impl Damage {
         bytes
     }
 }
+
+/// Words of which an error's way out has at least one.
+const WAYS_OUT: &[&str] = &[
+    "again",
+    "export",
+    "fetch",
+    "copy",
+    "import",
+    "make ",
+    "save",
+    "use ",
+    "choose",
+    "check",
+    "put ",
+    "raise",
+    "lower",
+    "run ",
+    "write",
+    "trainer ",
+    "scale",
+    "give",
+    "point to",
+    "correct",
+    "expected",
+    "take ",
+    "remove",
+    "must ",
+    "split it",
+    "leave",
+    "at least two are needed",
+    "what can",
+];
+
+/// Whether an error says what helps.
+pub fn shows_a_way_out(text: &str) -> bool {
+    WAYS_OUT.iter().any(|word| text.contains(word))
+}

@@ -2,22 +2,27 @@
 //! checkpoint and a bundle to damage.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use shared::bundle::{
     self, BundleContent, Figures, KnownAnswer, KnownInput, MethodEntry, Precision, PromptEntry,
-    Provenance, Role, TensorGroup, TensorValues, Tensors, TextFile, encode_tensors, tensor_name,
+    Provenance, Role, TensorGroup, TensorValues, Tensors, TextFile, encode_tensors,
+    generated_pixels, tensor_name,
 };
 use shared::clip::config::VitConfig;
 use shared::clip::{ClipConfig, ImageTowerConfig, Preprocessing, TextTowerConfig, Tokenizer};
-use shared::score::{ClassFeatures, Probe, method, score_all};
+use shared::score::{ClassFeatures, Probe, methods, score_all};
 
 use super::Damage;
+use crate::large::image_feature;
 
 /// Joint width.
 pub const WIDTH: usize = 16;
 /// The classes of [`bundle()`].
 pub const CLASSES: [&str; 3] = ["blue", "green", "red"];
 const NEGATIVES: usize = 2;
+/// Mined labels: more than one group of NegLabel's.
+const LABELS: usize = 120;
 const CONTEXT: usize = 2;
 const STREAM: usize = 32;
 
@@ -26,7 +31,11 @@ const WORDS: &str = "a photo of a blue green red yellow sky grass rose sun .";
 
 /// The merges of the tiny vocabulary.
 pub fn vocabulary() -> String {
-    Tokenizer::prune(Tokenizer::openai_merges(), [WORDS]).expect("OpenAI's merges")
+    // Every case is a copy of the same files: what is slow to make is made once.
+    static MERGES: LazyLock<String> = LazyLock::new(|| {
+        Tokenizer::prune(Tokenizer::openai_merges(), [WORDS]).expect("OpenAI's merges")
+    });
+    MERGES.clone()
 }
 
 /// The configuration.
@@ -160,8 +169,14 @@ fn unit_rows(random: &mut Damage, rows: usize) -> Vec<f32> {
     values
 }
 
-/// A bundle of the tiny model with something in every place, its manifest last.
+/// A bundle of the tiny model with something in every place and every method that a bundle can
+/// serve, its manifest last.
 pub fn bundle() -> Vec<(String, Vec<u8>)> {
+    static BUNDLE: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(make_bundle);
+    BUNDLE.clone()
+}
+
+fn make_bundle() -> Vec<(String, Vec<u8>)> {
     let mut random = Damage::new(8);
     let classes = ClassFeatures {
         embed_dim: WIDTH,
@@ -169,20 +184,29 @@ pub fn bundle() -> Vec<(String, Vec<u8>)> {
         positive: unit_rows(&mut random, CLASSES.len()),
         negative: unit_rows(&mut random, NEGATIVES * CLASSES.len()),
         zero_shot: unit_rows(&mut random, CLASSES.len()),
+        no: unit_rows(&mut random, CLASSES.len()),
+        named: unit_rows(&mut random, CLASSES.len()),
+        mined: unit_rows(&mut random, LABELS),
         probe: Some(Probe {
             weight: random_tensor(&mut random, &[CLASSES.len(), WIDTH], 0.0).values,
             bias: vec![0.0; CLASSES.len()],
         }),
+        react_clip: Some(0.1),
         ..Default::default()
     };
     let images = unit_rows(&mut random, 40);
     let similarities = classes.similarities_all(&images).expect("unit rows");
-    let methods = ["negprompt", "mcm", "max-logit", "energy"].map(|id| {
-        let method = method(id).expect("a known method");
-        let settings = method.default_settings(20.0);
-        let scores = score_all(method, &similarities.rows(), &settings).expect("scores");
-        MethodEntry::measure(id, settings, &scores, None, 0.5, BTreeMap::new()).expect("measured")
-    });
+    let offered = methods()
+        .iter()
+        .filter(|method| classes.offers(**method, false));
+    let methods: Vec<MethodEntry> = offered
+        .map(|&method| {
+            let settings = method.default_settings(20.0);
+            let scores = score_all(method, &similarities.rows(), &settings).expect("scores");
+            MethodEntry::measure(method.id(), settings, &scores, None, 0.5, BTreeMap::new())
+                .expect("measured")
+        })
+        .collect();
     let (image, text): (Tensors, Tensors) = weights()
         .into_iter()
         .partition(|(name, _)| name.starts_with("visual."));
@@ -202,10 +226,10 @@ pub fn bundle() -> Vec<(String, Vec<u8>)> {
         precision,
         tensors,
     };
-    let answer = |name: &str, input| KnownAnswer {
+    let answer = |name: &str, input, pixels: &[f32]| KnownAnswer {
         name: name.to_owned(),
         input,
-        feature: vec![0.5; WIDTH],
+        feature: image_feature(&config(), &image, pixels),
         tolerance: 0.01,
     };
     let content = BundleContent {
@@ -218,20 +242,25 @@ pub fn bundle() -> Vec<(String, Vec<u8>)> {
             seed: 1,
             init: "a photo".to_owned(),
         },
-        methods: methods.to_vec(),
+        methods,
         figures: Figures::default(),
         provenance: Provenance::default(),
         known_answers: vec![
-            answer("generated", KnownInput::Seed { seed: 3 }),
+            answer(
+                "generated",
+                KnownInput::Seed { seed: 3 },
+                &generated_pixels(3, 32),
+            ),
             answer(
                 "stored",
                 KnownInput::Tensor {
                     tensor: "pixels".to_owned(),
                 },
+                &pixels.values,
             ),
         ],
         tensors: vec![
-            group(Role::ImageTower, Precision::F32, image),
+            group(Role::ImageTower, Precision::F32, image.clone()),
             group(Role::TextTower, Precision::F16, text),
             group(
                 Role::Features,

@@ -6,8 +6,8 @@ use shared::clip::config::EfficientNetLiteConfig;
 
 use super::Damage;
 
-/// Classes of the classifier: `lit` learns a joint space of 512 dimensions, and takes as many.
-pub const CLASSES: usize = 520;
+/// Classes of the classifier: as many as a small joint space takes.
+pub const CLASSES: usize = 84;
 
 /// The checkpoint, as safetensors.
 pub fn checkpoint() -> Vec<u8> {

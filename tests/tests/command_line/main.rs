@@ -4,6 +4,10 @@
 //! The models are the small random ones of `tests/fixtures`, the images are drawn here.
 
 mod bench;
+mod load;
+mod privacy;
+mod shards;
+mod suites;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,7 +53,12 @@ fn checkpoints_of_every_format_become_model_directories() {
         let out = place.path("model");
         let source = format!("{FIXTURES}/{checkpoint}");
         let run = trainer(&["import", &source, "--out", &out, "--precision", "f32"]).success();
-        assert!(run.stderr.contains("change by 0.00 %"), "{}", run.stderr);
+        assert!(
+            run.stderr
+                .contains("agree to a cosine of 1.00000 (lowest 1.00000)"),
+            "{}",
+            run.stderr
+        );
         let config: ClipConfig = read_json(&format!("{out}/config.json"));
         assert!(
             config.text.layers > 0 && config.logit_scale > 1.0,
@@ -67,18 +76,56 @@ fn checkpoints_of_every_format_become_model_directories() {
 }
 
 #[test]
-fn the_cost_of_a_precision_is_told() {
+fn the_cost_of_a_precision_is_told_on_photos_or_on_pictures() {
     let place = Place::new();
     let out = place.path("model");
     let source = format!("{FIXTURES}/openai_vit.pt");
-    let mut costs = Vec::new();
-    for precision in ["f32", "f16", "int8"] {
-        let run = trainer(&["import", &source, "--out", &out, "--precision", precision]).success();
-        let (_, rest) = run.stderr.split_once("change by ").expect("the cost");
-        costs.push(rest.split_once(' ').unwrap().0.parse::<f64>().unwrap());
+    let photos = place.images(4);
+    let mut lowest = Vec::new();
+    for (precision, on) in [
+        ("f32", "4 generated pictures"),
+        ("f16", "12 photos of"),
+        ("int8", "12 photos of"),
+    ] {
+        let mut arguments = vec!["import", &source, "--out", &out, "--precision", precision];
+        arguments.push("--force");
+        if on.contains("photos") {
+            arguments.extend(["--photos", &photos]);
+        }
+        let run = trainer(&arguments).success();
+        assert!(run.stderr.contains(on), "{}", run.stderr);
+        assert!(run.stderr.contains("text features to"), "{}", run.stderr);
+        let card = fs::read_to_string(format!("{out}/MODEL_CARD.md")).unwrap();
+        assert!(card.contains(on), "{card}");
+        let (_, rest) = run.stderr.split_once("(lowest ").expect("the cost");
+        lowest.push(rest.split_once(')').unwrap().0.parse::<f64>().unwrap());
     }
-    assert!(costs[0] <= costs[1] && costs[1] <= costs[2], "{costs:?}");
-    assert!(costs[2] > 0.0 && costs[2] < 20.0, "{costs:?}");
+    assert!(
+        lowest[0] >= lowest[1] && lowest[1] > lowest[2],
+        "{lowest:?}"
+    );
+    assert!(lowest[1] > 0.9999 && lowest[2] > 0.9, "{lowest:?}");
+}
+
+/// Eight bits are too few for this small ModifiedResNet of random weights.
+#[test]
+fn a_precision_that_makes_another_model_is_refused() {
+    let place = Place::new();
+    let out = place.path("model");
+    let source = format!("{FIXTURES}/openai_resnet.pt");
+    trainer(&["import", &source, "--out", &out]).success();
+    let other = place.path("int8");
+    let int8 = ["import", &source, "--out", &other, "--precision", "int8"];
+    let run = trainer(&int8).failure();
+    assert!(
+        run.stderr.contains("another model") && run.stderr.contains("--force"),
+        "{}",
+        run.stderr
+    );
+    assert!(!Path::new(&other).exists());
+    let forced = [&int8[..], &["--force"]].concat();
+    trainer(&forced).success();
+    assert!(Path::new(&other).join("image.safetensors").is_file());
 }
 
 #[test]
@@ -546,6 +593,12 @@ impl Run {
             self.stderr
         );
         self
+    }
+
+    /// What the command line says against its own arguments.
+    fn failure_of_usage(self) -> String {
+        assert_eq!(self.code, 2, "{}", self.stdout);
+        self.stderr
     }
 
     fn lines(&self) -> Vec<Value> {

@@ -75,8 +75,17 @@ fn the_software_adapter_agrees_with_predict_and_comes_back_when_it_is_lost() {
     stage.browser.wait(
         "word of the loss",
         60,
-        "return document.querySelector('.banner')?.textContent.includes('The GPU was lost')",
+        "return document.querySelector('.banner')?.textContent.includes('The graphics device stopped')",
     );
+    // In words for people; what the program said stands behind a disclosure.
+    let (said, detail) = stage.banner();
+    assert!(said.ends_with("are read again."), "{said}");
+    assert!(
+        !detail.is_empty() && !said.contains(&detail),
+        "{said} {detail}"
+    );
+    let closed = "return document.querySelector('.banner details').open === false";
+    assert_eq!(stage.browser.run(closed), true);
     stage.browser.wait(
         "the photos that the lost device had",
         300,

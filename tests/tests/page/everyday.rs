@@ -184,6 +184,10 @@ fn classes_can_be_edited() {
         assert!(text.contains("photos of other things"), "{text}");
         assert!(!text.contains("photos that belong"), "{text}");
     }
+    // And the next photo is held against them.
+    stage.show(&[sample("cat.jpg")], 120);
+    let class = stage.card("cat.jpg")["class"].clone();
+    assert!(["rocket", "astronaut", "espresso", "qwzxv gadget"].contains(&class.as_str().unwrap()));
     // The threshold went with the scores: as many photos of nothing are let in as before.
     assert_eq!(stage.text("#rate-hit"), "–");
     let let_in = percent(&stage.text("#rate-false"));

@@ -6,8 +6,14 @@
 mod bad_input;
 mod device;
 mod everyday;
+mod hostile;
+mod large;
+mod load;
+mod network;
 mod offline;
 mod parity;
 mod reach;
+mod recovery;
 mod stage;
 mod ways_in;
+mod wire;

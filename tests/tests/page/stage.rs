@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
+use super::wire::Wire;
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 use xtask::serve::Server;
@@ -32,6 +33,15 @@ impl Stage {
         Self::open_at(options, &page(), bundle, tempfile::tempdir().unwrap())
     }
 
+    /// The same behind a wire that can be cut.
+    pub fn wired(options: &Options, bundle: Option<&Path>) -> (Self, Wire) {
+        let files = tempfile::tempdir().unwrap();
+        let mut stage = Self::set(options, &page(), bundle, files);
+        let wire = Wire::to(&stage.address);
+        stage.address = wire.address();
+        (stage, wire)
+    }
+
     /// The same with a script that runs in the worker before the page's own.
     pub fn altered(options: &Options, script: &str) -> Self {
         let files = tempfile::tempdir().unwrap();
@@ -58,17 +68,31 @@ impl Stage {
         bundle: Option<&Path>,
         files: tempfile::TempDir,
     ) -> Self {
+        let stage = Self::set(options, page, bundle, files);
+        stage.browser.open(&stage.address);
+        stage
+    }
+
+    /// Everything but the page's being open. The test's own files are served below `files/`.
+    fn set(
+        options: &Options,
+        page: &Path,
+        bundle: Option<&Path>,
+        files: tempfile::TempDir,
+    ) -> Self {
         let alone = ONE_AT_A_TIME
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let bundle = bundle.map_or_else(|| self::page().join("bundle"), Path::to_path_buf);
-        let server = Server::start(&[("/", page), ("/bundle/", &bundle)], 0).unwrap();
-        let address = server.address();
-        let browser = Browser::start(options);
-        browser.open(&address);
+        let folders = [
+            ("/", page),
+            ("/bundle/", &bundle),
+            ("/files/", files.path()),
+        ];
+        let server = Server::start(&folders, 0).unwrap();
         Self {
-            browser,
-            address,
+            browser: Browser::start(options),
+            address: server.address(),
             files,
             server,
             _alone: alone,
@@ -129,6 +153,14 @@ impl Stage {
             .as_str()
             .unwrap()
             .to_owned()
+    }
+
+    /// The message above everything: its words, and what stands behind its disclosure.
+    pub fn banner(&self) -> (String, String) {
+        let script = "const banner = document.querySelector('.banner[data-topic], #banners .banner'); return banner && [banner.querySelector('p').innerText, banner.querySelector('.detail').textContent]";
+        let banner = self.browser.run(script);
+        let part = |index: usize| banner[index].as_str().unwrap_or_default().to_owned();
+        (part(0), part(1))
     }
 
     /// From here on nobody answers at the page's address.

@@ -76,8 +76,11 @@ fn cell(cells: &[Cell], row: usize, higher: bool) -> String {
         text
     };
     match deviation {
-        Some(deviation) => format!("{text} $\\pm$ {}", per_cent(deviation)),
-        None => text,
+        // What learns nothing does not change with the seed, but for rounding.
+        Some(deviation) if deviation > 1e-9 => {
+            format!("{text} $\\pm$ {}", per_cent(deviation))
+        }
+        _ => text,
     }
 }
 

@@ -4,16 +4,24 @@
 //! `Row`, which is kept on the disk under a key of everything that it depends on, so that a suite
 //! that died goes on without repeating a finished row.
 
+mod hard;
 mod latex;
 mod paper;
+mod planned;
 mod row;
 mod suite;
 mod summary;
+mod task;
+mod template;
 mod trial;
 
+pub use hard::tasks as hard_tasks;
 pub use latex::table as latex_table;
-pub use paper::folders as paper_folders;
+pub use paper::{differences, imagenet, ood_sets};
+pub use planned::why_not;
 pub use row::Rows;
-pub use suite::{Suite, SuiteOptions, plan};
-pub use summary::summarise;
-pub use trial::{Bench, Trial, why_not};
+pub use suite::{Suite, SuiteOptions, ablation_groups, plan};
+pub use summary::{ablation_figures, summarise};
+pub use task::Task;
+pub use template::spread as template_spread;
+pub use trial::{Bench, Trial};

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use clap::ValueEnum;
 use shared::score::{Method, method};
 
+use super::template::templates;
 use super::trial::{Trial, all_methods};
 use crate::training::TrainingConfig;
 use crate::training::config::NisLoss;
@@ -20,10 +21,13 @@ pub enum Suite {
     Default,
     /// Learn a tenth of the classes, measure with all class names: CoOp, LoCoOp, NegPrompt
     OpenVocabulary,
-    /// Half of the classes unknown, photos of the same kind: nothing but the class tells them apart
+    /// Half of the classes unknown, photos of the same kind: nothing but the class tells them apart; with
+    /// --root, ImageNet-10 against ImageNet-20 and the other way round
     Hard,
     /// NegPrompt without each of its losses, and over p, M and shots
     Ablation,
+    /// Hand-written prompts, positive and negative, each a row, against learned contexts
+    Sensitivity,
     /// ImageNet-1k against iNaturalist, SUN, Places and Textures, below --root
     Paper,
 }
@@ -34,6 +38,8 @@ pub struct SuiteOptions {
     pub config: TrainingConfig,
     /// Seeds of its trials.
     pub seeds: Vec<u64>,
+    /// Names of the tasks; none for the embedded features, an empty one for the only task.
+    pub tasks: Vec<String>,
 }
 
 /// The trials of a suite, seed after seed.
@@ -53,6 +59,8 @@ pub fn plan(suite: Suite, options: &SuiteOptions) -> Vec<Trial> {
             config,
             split,
             methods,
+            templates: Vec::new(),
+            task: 0,
         };
         match suite {
             Suite::Default | Suite::Paper => {
@@ -67,12 +75,30 @@ pub fn plan(suite: Suite, options: &SuiteOptions) -> Vec<Trial> {
                 },
                 some(&["negprompt", "coop", "locoop", "locoop-gl", "mcm"]),
             )),
+            Suite::Hard if options.tasks.iter().any(|name| !name.is_empty()) => {
+                for (task, name) in options.tasks.iter().enumerate() {
+                    let config = config.clone();
+                    trials.push(Trial {
+                        task,
+                        ..trial(name.clone(), config, ClassSplit::All, all.clone())
+                    });
+                }
+            }
             Suite::Hard => trials.push(trial(
                 String::new(),
                 config,
                 ClassSplit::HalfUnknown { seed },
                 all.clone(),
             )),
+            Suite::Sensitivity => trials.push(Trial {
+                templates: templates(),
+                ..trial(
+                    String::new(),
+                    config,
+                    ClassSplit::All,
+                    some(&["negprompt", "coop"]),
+                )
+            }),
             Suite::Ablation => {
                 let own = some(&["negprompt"]);
                 trials.extend(
@@ -84,6 +110,47 @@ pub fn plan(suite: Suite, options: &SuiteOptions) -> Vec<Trial> {
         }
     }
     trials
+}
+
+/// The variants of the ablation suite by what they change: a title, and the names of the settings with
+/// the variants they are. The suite's own settings, whose variant is empty, are in every group.
+pub fn ablation_groups(config: &TrainingConfig) -> Vec<(&'static str, Vec<(String, String)>)> {
+    let variants = ablations(config);
+    let group = |title: &'static str, own: String, belongs: &dyn Fn(&str) -> bool| {
+        let others = variants
+            .iter()
+            .filter(|(variant, _)| !variant.is_empty() && belongs(variant))
+            .map(|(variant, _)| (variant.clone(), variant.clone()));
+        let mut members: Vec<_> = std::iter::once((own, String::new()))
+            .chain(others)
+            .collect();
+        // Numbers in their order; the losses stay as they are.
+        members.sort_by_key(|(name, _)| {
+            let number = name
+                .rsplit_once(" = ")
+                .map(|(_, number)| number.parse::<u64>());
+            number.and_then(Result::ok).unwrap_or_default()
+        });
+        (title, members)
+    };
+    vec![
+        group("Losses", "as it is".into(), &|variant| {
+            !variant.contains(" = ")
+        }),
+        group(
+            "Negative prompts a class, p",
+            format!("p = {}", config.negatives),
+            &|variant| variant.starts_with("p = "),
+        ),
+        group(
+            "Context tokens, M",
+            format!("M = {}", config.context_tokens),
+            &|variant| variant.starts_with("M = "),
+        ),
+        group("Shots", format!("shots = {}", config.shots), &|variant| {
+            variant.starts_with("shots = ")
+        }),
+    ]
 }
 
 /// The settings as they are, without each loss, and with other numbers of prompts, context tokens

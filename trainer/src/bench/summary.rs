@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::report::{
-    Figures, MapFigure, MethodReport, MistakeReport, ReliabilityFigure, RocFigure, SetReport,
+    AblationFigure, AblationRow, Figures, MapFigure, MethodReport, MistakeReport,
+    ReliabilityFigure, RocFigure, SetReport,
 };
 
 use super::row::{Row, TrialRecord};
@@ -73,6 +74,54 @@ pub fn summarise(rows: &[Row], record: Option<&TrialRecord>) -> Summary {
         figures,
         mistakes: mistakes.filter(|mistakes| !mistakes.images.is_empty()),
     }
+}
+
+/// Average AUROC and FPR95 of each group of variants, mean and standard deviation over seeds.
+///
+/// `groups`: a title, and the names of the settings with the variants they are; the empty variant is the
+/// one the others are measured against.
+pub fn ablation_figures(
+    rows: &[Row],
+    groups: &[(&'static str, Vec<(String, String)>)],
+) -> Vec<AblationFigure> {
+    let report = |variant: &str| {
+        let averages: Vec<&SetReport> = rows
+            .iter()
+            .filter(|row| row.variant == variant)
+            .filter_map(|row| row.method.average.as_ref())
+            .collect();
+        (!averages.is_empty()).then(|| mean_of_sets(&averages))
+    };
+    type Rate = fn(&SetReport) -> (f64, Option<f64>);
+    let rates: [(&str, Rate); 2] = [
+        ("average AUROC, %", |set| (set.auroc, set.auroc_deviation)),
+        ("average FPR95, %", |set| (set.fpr95, set.fpr95_deviation)),
+    ];
+    let mut figures = Vec::new();
+    for (title, members) in groups {
+        for (rate, of) in rates {
+            let rows: Vec<AblationRow> = members
+                .iter()
+                .filter_map(|(name, variant)| {
+                    let (rate, deviation) = of(&report(variant)?);
+                    Some(AblationRow {
+                        name: name.clone(),
+                        own: variant.is_empty(),
+                        rate,
+                        deviation,
+                    })
+                })
+                .collect();
+            if rows.len() > 1 {
+                figures.push(AblationFigure {
+                    title: (*title).to_owned(),
+                    rate: rate.to_owned(),
+                    rows,
+                });
+            }
+        }
+    }
+    figures
 }
 
 /// Methods that name the class alike share a diagram.

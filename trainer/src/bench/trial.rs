@@ -1,17 +1,20 @@
 //! One trial: learn once, score with every method.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
 use burn::tensor::Device;
 use serde_json::json;
 use shared::bundle::Map;
-use shared::score::{ClassFeatures, Input, Method, methods};
+use shared::score::{ClassFeatures, Method, methods};
 
+use super::planned::{OF_WORDS, Planned, learning_seconds, needed};
 use super::row::{Row, Rows, TrialRecord};
+use super::template::Template;
 use crate::model::ModelDirectory;
+use crate::output;
 use crate::progress::say;
 use crate::report::{LossFigure, Mistake, ScoredMethod, measure, reliability, similarity_figures};
 use crate::training::TrainingConfig;
@@ -33,20 +36,14 @@ pub struct Trial {
     pub variant: String,
     /// Settings, with the seed.
     pub config: TrainingConfig,
+    /// Which of the suite's tasks it is on.
+    pub task: usize,
     /// Which classes are learned, known and unknown.
     pub split: ClassSplit,
     /// The methods that give rows; those that the data cannot serve are left out.
     pub methods: Vec<&'static dyn Method>,
-}
-
-impl Trial {
-    /// A method's name in the tables and figures: with what the trial changes.
-    fn name_of(&self, method: &dyn Method) -> String {
-        match self.variant.as_str() {
-            "" => method.name().to_owned(),
-            variant => format!("{}, {variant}", method.name()),
-        }
-    }
+    /// Hand-written prompts that give rows beside them.
+    pub templates: Vec<Template>,
 }
 
 /// What all trials of a suite share.
@@ -59,8 +56,8 @@ pub struct Bench<'a> {
     pub rows: &'a Rows,
     /// Where unfinished stages are kept.
     pub checkpoints: PathBuf,
-    /// The experiment of a number of shots and a seed.
-    pub experiment: &'a dyn Fn(usize, u64) -> Result<Experiment>,
+    /// The experiment of a task, a number of shots and a seed.
+    pub experiment: &'a dyn Fn(usize, usize, u64) -> Result<Experiment>,
     /// Labels mined for a class list: they do not depend on the seed.
     pub labels: BTreeMap<String, Option<NegativeLabels>>,
     /// Rows that an earlier run had finished.
@@ -70,26 +67,23 @@ pub struct Bench<'a> {
 impl Bench<'_> {
     /// The rows of a trial, and what it showed: from the disk where they are finished, else made.
     pub fn run(&mut self, trial: &Trial) -> Result<(Vec<Row>, TrialRecord)> {
-        let whole = (self.experiment)(trial.config.shots, trial.config.seed)?;
+        let whole = (self.experiment)(trial.task, trial.config.shots, trial.config.seed)?;
         let (learning, experiment) = whole.split_classes(&trial.split)?;
-        let methods: Vec<&'static dyn Method> = trial
-            .methods
-            .iter()
-            .copied()
-            .filter(|method| why_not(*method, &experiment, trial).is_none())
-            .collect();
+        let planned = trial.planned(&experiment);
         let feature_key = self.model.feature_key()?;
         let depends = json!({
             "run": fingerprint(&self.model.config, &feature_key, &learning, &trial.config)?,
             "measured": fingerprint(&self.model.config, &feature_key, &experiment, &trial.config)?,
+            "text": self.model.text_key()?,
+            "images": whole.digest(),
             "split": trial.split,
             "patches": experiment.has_patches(),
             "variant": trial.variant,
         });
         let trial_key = Rows::key(&json!({"trial": depends}))?;
-        let keys = methods
+        let keys = planned
             .iter()
-            .map(|method| Rows::key(&json!({"method": method.id(), "trial": depends})))
+            .map(|row| row.key(&depends))
             .collect::<Result<Vec<_>>>()?;
         let done: Vec<Option<Row>> = keys.iter().map(|key| self.rows.get(key)).collect();
         self.taken_over += done.iter().flatten().count();
@@ -98,7 +92,7 @@ impl Bench<'_> {
             return Ok((done.into_iter().flatten().collect(), record.clone()));
         }
 
-        let needed = needed(&methods);
+        let needed = needed(&planned);
         let folder = self.checkpoints.join(&trial_key);
         let checkpoints = Checkpoints::open(folder, trial_key.clone(), true)?;
         let config = &trial.config;
@@ -114,8 +108,12 @@ impl Bench<'_> {
             let names = &experiment.classes;
             for_other_names(self.model, names, config, self.device, &mut learned)?;
         }
-        let finished = self.rows;
-        let labels = self.labels(&learning, config)?;
+        let (finished, model, device) = (self.rows, self.model, self.device);
+        let takes_words = needed.iter().any(|input| OF_WORDS.contains(input));
+        let labels = match takes_words {
+            true => self.labels(&learning, config)?,
+            false => None,
+        };
         let mut own = learned.classes.clone();
         if trial.split.is_open_vocabulary() {
             // Settings are chosen with the classes that were learned, and no other.
@@ -128,19 +126,32 @@ impl Bench<'_> {
             }
         }
         let mut rows = Vec::new();
-        for ((&method, key), done) in methods.iter().zip(&keys).zip(done) {
+        for ((planned, key), done) in planned.iter().zip(&keys).zip(done) {
             if let Some(row) = done {
                 rows.push(row);
                 continue;
             }
             let since = Instant::now();
+            let method = planned.method;
+            let (own, all) = match planned.template {
+                None => (own.clone(), learned.classes.clone()),
+                Some(template) => {
+                    let put = |classes: &ClassFeatures, names: &[String]| {
+                        template.put_into(classes, model, names, device)
+                    };
+                    (
+                        put(&own, &learning.classes)?,
+                        put(&learned.classes, &experiment.classes)?,
+                    )
+                }
+            };
             let candidates = choose_settings(method, &learning, &own, labels, config.seed)?;
-            let scores = score_with(method, candidates, &experiment, &learned.classes)?;
+            let scores = score_with(method, candidates, &experiment, &all)?;
             let seconds =
-                since.elapsed().as_secs_f64() + learning_seconds(method, &learned, labels);
-            let row = row(trial, &experiment, scores.scored, seconds)?;
+                since.elapsed().as_secs_f64() + learning_seconds(planned.needs(), &learned, labels);
+            let row = row(planned, &experiment, scores.scored, config.seed, seconds)?;
             finished.put(key, &row)?;
-            let (name, seed) = (trial.name_of(method), config.seed);
+            let (name, seed) = (planned.name(), config.seed);
             say(&format!("{name}, seed {seed}: {seconds:.1} s"));
             rows.push(row);
         }
@@ -176,41 +187,6 @@ impl Bench<'_> {
     }
 }
 
-/// What a method takes that a trial cannot give; none when it has a row.
-pub fn why_not(
-    method: &dyn Method,
-    experiment: &Experiment,
-    trial: &Trial,
-) -> Option<&'static str> {
-    let needs = |wanted: &[Input]| method.needs().iter().any(|need| wanted.contains(need));
-    let takes_patches = method.needs().iter().any(|need| need.takes_patches());
-    if (takes_patches || needs(&[Input::LoCoOp])) && !experiment.has_patches() {
-        return Some(
-            "features of patches, which the embedded features do not hold (run the suite on images with `--data`)",
-        );
-    }
-    if needs(&[Input::No, Input::Named, Input::Mined, Input::Conjugated])
-        && (trial.config.label_pool == 0 || trial.split.is_open_vocabulary())
-    {
-        return Some("a pool of words, which this suite leaves out");
-    }
-    if needs(&[Input::Probe]) && trial.split.is_open_vocabulary() {
-        return Some("a probe, which knows only the classes it learned");
-    }
-    None
-}
-
-/// All kinds of similarities that some method takes.
-fn needed(methods: &[&'static dyn Method]) -> Vec<Input> {
-    let mut needed: Vec<Input> = methods
-        .iter()
-        .flat_map(|method| method.needs().iter().copied())
-        .collect();
-    needed.sort_unstable();
-    needed.dedup();
-    needed
-}
-
 /// The rows of the learned classes among those of all class names.
 fn for_learned_names(learned: &Learned, learning: &Experiment, all: &Experiment) -> ClassFeatures {
     let places: Vec<usize> = learning
@@ -221,46 +197,20 @@ fn for_learned_names(learned: &Learned, learning: &Experiment, all: &Experiment)
     learned.classes.of_classes(&places)
 }
 
-/// Seconds of the stages that a method needs.
-fn learning_seconds(
-    method: &dyn Method,
-    learned: &Learned,
-    labels: Option<&NegativeLabels>,
-) -> f64 {
-    let stage = |name: &str| learned.timings.get(name).copied().unwrap_or_default();
-    let needs = |input: Input| method.needs().contains(&input);
-    let mut seconds = 0.0;
-    if needs(Input::Positive) {
-        seconds += stage("stage 1: positive prompts");
-    }
-    if needs(Input::Negative) {
-        seconds += stage("stage 2: negative prompts");
-    }
-    if needs(Input::Probe) {
-        seconds += stage("linear probe");
-    }
-    if needs(Input::LoCoOp) {
-        seconds += stage("LoCoOp");
-    }
-    if let Some(labels) = labels {
-        if needs(Input::Mined) || needs(Input::Conjugated) {
-            seconds += labels.seconds;
-        }
-        if needs(Input::No) {
-            seconds += labels.no_seconds;
-        }
-    }
-    seconds
-}
-
-fn row(trial: &Trial, experiment: &Experiment, scored: ScoredMethod, seconds: f64) -> Result<Row> {
+fn row(
+    planned: &Planned,
+    experiment: &Experiment,
+    scored: ScoredMethod,
+    seed: u64,
+    seconds: f64,
+) -> Result<Row> {
     let labels = experiment.test.known_labels();
     let scored = [scored];
     let measured = measure(&scored, &labels)?;
     let [scored] = scored;
     let mut method = measured.methods[0].clone();
     method.seconds = Some(seconds);
-    let name = trial.name_of(scored.method);
+    let name = planned.name();
     let mut scores = measured.figures.scores[0].clone();
     scores.method.clone_from(&name);
     let mut roc = measured.figures.roc;
@@ -268,8 +218,8 @@ fn row(trial: &Trial, experiment: &Experiment, scored: ScoredMethod, seconds: f6
         curve.name.clone_from(&name);
     }
     Ok(Row {
-        variant: trial.variant.clone(),
-        seed: trial.config.seed,
+        variant: planned.variant.clone(),
+        seed,
         seconds,
         scores,
         roc,
@@ -292,7 +242,7 @@ fn mistakes(experiment: &Experiment, scored: &ScoredMethod, threshold: f64) -> V
         }
         mistakes.extend(wrong.into_iter().take(MISTAKES).map(|image| Mistake {
             set: set.to_owned(),
-            file: names.get(image).cloned().unwrap_or_default(),
+            file: names.get(image).map_or(String::new(), |name| told(name)),
             score: scores[image],
         }));
     };
@@ -301,6 +251,19 @@ fn mistakes(experiment: &Experiment, scored: &ScoredMethod, threshold: f64) -> V
         worst(name, &set.files, scores, false);
     }
     mistakes
+}
+
+/// An image as a report names it: below the folder of its set, and nothing of what is above. Tables
+/// may name their images from anywhere.
+fn told(name: &str) -> String {
+    let path = Path::new(name);
+    let below = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    match below && !name.contains(':') {
+        true => name.to_owned(),
+        false => output::last_name(path),
+    }
 }
 
 fn record_of(
@@ -348,4 +311,21 @@ fn record_of(
 /// All methods that this program knows, in the order of the table.
 pub fn all_methods() -> Vec<&'static dyn Method> {
     methods().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_names_an_image_below_its_folder_only() {
+        for (name, expected) in [
+            ("red/1.png", "red/1.png"),
+            ("/home/ann/holiday/1.png", "1.png"),
+            ("../ann/1.png", "1.png"),
+            ("C:/Users/ann/1.png", "1.png"),
+        ] {
+            assert_eq!(told(name), expected);
+        }
+    }
 }

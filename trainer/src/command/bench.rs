@@ -1,27 +1,34 @@
 //! `trainer bench`: every method on the same images, over several seeds.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
+use super::import::model_directory;
 use super::limits::ImageLimits;
+use super::typed::command_line;
 use crate::bench::{
-    Bench, Rows, Suite, SuiteOptions, Trial, latex_table, paper_folders, plan, summarise, why_not,
+    Bench, Rows, Suite, SuiteOptions, Task, Trial, ablation_figures, ablation_groups, differences,
+    hard_tasks, imagenet, latex_table, ood_sets, plan, summarise, template_spread, why_not,
 };
-use crate::device::DeviceChoice;
+use crate::device::Devices;
 use crate::embedded;
-use crate::model::ModelDirectory;
-use crate::output::{self, shown};
+use crate::output::{self, last_name, shown};
 use crate::progress::{duration_text, say};
-use crate::report::{ModelReport, Report, print_table, write_html};
+use crate::report::{ModelReport, Report, print_table, write_report};
 use crate::training::TrainingConfig;
-use crate::training::experiment::{Experiment, ImageFolders, parse_named_folder};
+use crate::training::encoded::{EncodedImages, Encoding, ImageSets};
+use crate::training::experiment::{Experiment, parse_named_folder};
 
-/// Measure every method on the same images over several seeds, and write report.html, report.json
-/// and table.tex.
+/// Images a class of a training half of a million that are encoded: shots, and some to calibrate on.
+const MOST_TRAIN_IMAGES: usize = 50;
+
+/// Measure every method on the same images over several seeds, and write report.html, report.json,
+/// table.tex and every figure as SVG and PNG.
 ///
 /// Finished rows are kept below --out: a suite that was stopped goes on where it was, and one that
 /// is run again with another seed adds to it.
@@ -40,8 +47,8 @@ pub struct BenchArguments {
     )]
     pub seeds: Vec<u64>,
 
-    /// Model directory (see `trainer import`); the compact model that comes with the program when
-    /// left out
+    /// Model directory (see `trainer import`), or OWNER/NAME on the hub; the compact model that
+    /// comes with the program when left out
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
 
@@ -55,18 +62,35 @@ pub struct BenchArguments {
           value_parser = |text: &str| parse_named_folder(text).map_err(|error| error.to_string()))]
     pub ood: Vec<(String, PathBuf)>,
 
-    /// Where the paper's data lie, for --suite paper: imagenet/, iNaturalist/, SUN/, Places/, dtd/
-    #[arg(long, value_name = "DIR", required_if_eq("suite", "paper"))]
+    /// Where the paper's data lie, as users of LoCoOp or MCM have them: imagenet/images/ or ImageNet/ with
+    /// train/ and val/, and iNaturalist/, SUN/, Places/, Texture/ or dtd/; for --suite hard ImageNet10/ and
+    /// ImageNet20/, or ImageNet-1k
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_if_eq("suite", "paper"),
+        conflicts_with = "data"
+    )]
     pub root: Option<PathBuf>,
 
-    /// Where report.html, report.json, table.tex and finished rows go; out/bench with the suite's
+    /// At most so many images of each class of the training half are encoded, shots among them [default:
+    /// 50 with --root, else all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub train_images: Option<u32>,
+
+    /// Leave GL-MCM and LoCoOp out, and the patches of every image that they take (about 200 kB an image
+    /// for ViT-B/16)
+    #[arg(long)]
+    pub without_patches: bool,
+
+    /// Where report.html, report.json, table.tex, figures/ and finished rows go; out/bench with the suite's
     /// name for other suites than the default
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
     /// What to compute on
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 
     #[command(flatten)]
     pub limits: ImageLimits,
@@ -80,7 +104,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
     let started = Instant::now();
     let seeds = seeds(&arguments)?;
     let model = match &arguments.model {
-        Some(path) => ModelDirectory::open(path)?,
+        Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
     let device = arguments.device.open()?;
@@ -90,31 +114,41 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
             Suite::OpenVocabulary => "out/bench-open-vocabulary",
             Suite::Hard => "out/bench-hard",
             Suite::Ablation => "out/bench-ablation",
+            Suite::Sensitivity => "out/bench-sensitivity",
             Suite::Paper => "out/bench-paper",
         })
     });
     let mut notes = Vec::new();
-    let images = images(&arguments, &mut notes)?;
-    if images.is_none() && arguments.model.is_some() {
+    let mut tasks = tasks(&arguments, &mut notes)?;
+    if let Some(most) = most_train_images(&arguments) {
+        notes.extend(tasks.iter_mut().filter_map(|task| task.thin(most)));
+        notes.dedup();
+    }
+    if tasks.is_empty() && model.feature_key()? != embedded::compact_model()?.feature_key()? {
         bail!(
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
         );
     }
-    let experiment = |shots: usize, seed: u64| -> Result<Experiment> {
-        match &images {
-            None => Experiment::embedded(&model, shots, seed),
-            Some((data, ood)) => {
-                let folders = ImageFolders {
-                    data,
-                    ood,
-                    cache: out.join("features"),
-                    batch: 16,
-                    limits: arguments.limits.into(),
-                    patches: true,
-                };
-                Experiment::from_folders(&model, &device.device, &folders, shots, seed)
-            }
+    let encoded: Vec<OnceCell<EncodedImages>> = tasks.iter().map(|_| OnceCell::new()).collect();
+    let experiment = |task: usize, shots: usize, seed: u64| -> Result<Experiment> {
+        let (Some(task), Some(encoded)) = (tasks.get(task), encoded.get(task)) else {
+            return Experiment::embedded(&model, shots, seed);
+        };
+        if let Some(encoded) = encoded.get() {
+            return encoded.experiment(shots, seed);
         }
+        let encoding = Encoding {
+            cache: out.join("features").join(&task.name),
+            batch: 16,
+            limits: arguments.limits.into(),
+            patches: !arguments.without_patches,
+        };
+        let sets = ImageSets {
+            data: &task.data,
+            ood: &task.ood,
+        };
+        let images = EncodedImages::encode(&model, &device.device, &sets, &encoding)?;
+        encoded.get_or_init(|| images).experiment(shots, seed)
     };
     let rows = Rows::below(&out)?;
     let mut bench = Bench {
@@ -131,6 +165,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         &SuiteOptions {
             config: arguments.training.clone(),
             seeds: seeds.clone(),
+            tasks: tasks.iter().map(|task| task.name.clone()).collect(),
         },
     );
     let (mut all, mut first) = (Vec::new(), None);
@@ -146,15 +181,32 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
                 format!(", {}", trial.variant)
             }
         ));
+        // Other shots may be more than the data have; the other settings still say something.
+        if trial.config.shots != arguments.training.shots
+            && let Err(error) = experiment(trial.task, trial.config.shots, trial.config.seed)
+        {
+            let note = format!("Without a row: {}. {error:#}", trial.variant);
+            say(&format!("note: {note}"));
+            notes.push(note);
+            continue;
+        }
         let (rows, record) = bench.run(trial)?;
         all.extend(rows);
         first.get_or_insert(record);
     }
-    let summary = summarise(&all, first.as_ref());
+    let mut summary = summarise(&all, first.as_ref());
+    if arguments.suite == Suite::Ablation {
+        summary.figures.ablations = ablation_figures(&all, &ablation_groups(&arguments.training));
+    }
     let first = first.unwrap_or_default();
     if let Some(trial) = trials.first() {
-        notes.extend(unavailable(trial, &experiment)?);
+        let unavailable = unavailable(trial, &experiment)?;
+        unavailable
+            .iter()
+            .for_each(|note| say(&format!("note: {note}")));
+        notes.extend(unavailable);
     }
+    notes.extend(template_spread(&all));
     notes.extend(first.notes);
     notes.push(seed_note(&seeds));
     let mut timings = first.timings;
@@ -165,7 +217,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
     };
     timings.insert(whole, total);
     let report = Report {
-        title: title(&arguments),
+        title: title(&arguments, &tasks),
         model: ModelReport {
             name: model.config.name.clone(),
             embed_dim: model.config.embed_dim,
@@ -181,20 +233,25 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         device: device.name.clone(),
         versions: BTreeMap::from([("trainer".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
         notes,
-        reproduce: vec![super::train::command_line()],
+        reproduce: vec![command_line()],
         figures: summary.figures,
         mistakes: summary.mistakes,
     };
-    output::write_json(&out.join("report.json"), &report)?;
-    output::write_file(&out.join("report.html"), write_html(&report).as_bytes())?;
+    write_report(&out, &report)?;
     output::write_file(&out.join("table.tex"), latex_table(&report).as_bytes())?;
     print_table(&report);
     say(&format!(
-        "{} in {}: report.html, report.json, table.tex",
+        "{} in {}: report.html, report.json, table.tex, figures/",
         shown(&out),
         duration_text(total)
     ));
     Ok(())
+}
+
+/// How many images of a class of the training half are encoded at most.
+fn most_train_images(arguments: &BenchArguments) -> Option<usize> {
+    let given = arguments.train_images.map(|most| most as usize);
+    given.or_else(|| arguments.root.is_some().then_some(MOST_TRAIN_IMAGES))
 }
 
 fn seeds(arguments: &BenchArguments) -> Result<Vec<u64>> {
@@ -211,45 +268,59 @@ fn seeds(arguments: &BenchArguments) -> Result<Vec<u64>> {
     Ok(seeds)
 }
 
-type Folders = (PathBuf, Vec<(String, PathBuf)>);
-
-/// The folders of images to run on; none for the embedded features.
-fn images(arguments: &BenchArguments, notes: &mut Vec<String>) -> Result<Option<Folders>> {
-    let Some(root) = arguments
-        .root
-        .as_deref()
-        .filter(|_| arguments.suite == Suite::Paper)
-    else {
-        let data = arguments.data.clone();
-        return Ok(data.map(|data| (data, arguments.ood.clone())));
+/// The images to run on; none for the embedded features.
+fn tasks(arguments: &BenchArguments, notes: &mut Vec<String>) -> Result<Vec<Task>> {
+    let Some(root) = arguments.root.as_deref() else {
+        let data = arguments.data.as_deref();
+        let tasks = data.map(|data| Task::open(data, &arguments.ood));
+        return tasks.into_iter().collect();
     };
     output::require_folder(root, "the paper's data")?;
-    let (imagenet, ood, missing) = paper_folders(root);
-    for missing in &missing {
-        say(&format!("note: {missing}"));
-        notes.push(missing.to_string());
+    match arguments.suite {
+        Suite::Hard => hard_tasks(root),
+        Suite::Paper => {
+            let (ood, missing) = ood_sets(root);
+            let imagenet = imagenet(root);
+            let absent = imagenet.as_ref().err().into_iter().chain(&missing);
+            for missing in absent {
+                say(&format!("note: {missing}"));
+                notes.push(missing.note());
+            }
+            let Ok(imagenet) = imagenet else {
+                bail!(
+                    "{}: without ImageNet-1k there is nothing to learn from; to run on data of your own, give --data DIR",
+                    shown(root)
+                );
+            };
+            if ood.is_empty() {
+                bail!(
+                    "{}: none of the out-of-distribution sets is there, and nothing can be measured",
+                    shown(root)
+                );
+            }
+            let task = Task::open(&imagenet, &ood)?;
+            let sets: Vec<(String, usize)> = task
+                .ood
+                .iter()
+                .map(|(name, images)| (name.clone(), images.items.len()))
+                .collect();
+            notes.extend(differences(
+                task.data.classes.len(),
+                task.test_images(),
+                &sets,
+            ));
+            Ok(vec![task])
+        }
+        _ => bail!("--root is for --suite paper and --suite hard; give --data DIR"),
     }
-    let Some(imagenet) = imagenet else {
-        bail!(
-            "{}: without ImageNet-1k there is nothing to learn from; to run on data of your own, give --data DIR",
-            shown(root)
-        );
-    };
-    if ood.is_empty() {
-        bail!(
-            "{}: none of the out-of-distribution sets is there, and nothing can be measured",
-            shown(root)
-        );
-    }
-    Ok(Some((imagenet, ood)))
 }
 
 /// What the table leaves out, and why.
 fn unavailable(
     trial: &Trial,
-    experiment: &dyn Fn(usize, u64) -> Result<Experiment>,
+    experiment: &dyn Fn(usize, usize, u64) -> Result<Experiment>,
 ) -> Result<Vec<String>> {
-    let experiment = experiment(trial.config.shots, trial.config.seed)?;
+    let experiment = experiment(trial.task, trial.config.shots, trial.config.seed)?;
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for method in &trial.methods {
         let Some(reason) = why_not(*method, &experiment, trial) else {
@@ -280,18 +351,26 @@ fn seed_note(seeds: &[u64]) -> String {
     }
 }
 
-fn title(arguments: &BenchArguments) -> String {
+fn title(arguments: &BenchArguments, tasks: &[Task]) -> String {
     let data = arguments
         .data
         .as_deref()
-        .map_or("Caltech-101".to_owned(), |data: &Path| shown(data));
+        .map_or("Caltech-101".to_owned(), last_name);
     match arguments.suite {
         Suite::Default => format!("Every method on {data}"),
         Suite::OpenVocabulary => {
             format!("Open vocabulary on {data}: a tenth of the classes learned")
         }
+        Suite::Hard if arguments.root.is_some() => {
+            "ImageNet-10 against ImageNet-20, and the other way round".to_owned()
+        }
         Suite::Hard => format!("Half of the classes of {data} unknown"),
         Suite::Ablation => format!("NegPrompt's parts on {data}"),
-        Suite::Paper => "ImageNet-1k against iNaturalist, SUN, Places and Textures".to_owned(),
+        Suite::Sensitivity => format!("Hand-written prompts against learned contexts on {data}"),
+        Suite::Paper => {
+            let sets = tasks.iter().flat_map(|task| &task.ood);
+            let names: Vec<&str> = sets.map(|(name, _)| name.as_str()).collect();
+            format!("ImageNet against {}", names.join(", "))
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `trainer eval`: a bundle measured on anybody's folders.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -11,10 +11,11 @@ use shared::bundle::MethodEntry;
 use shared::score::{Method, Prediction, predict_all, score_all};
 
 use super::limits::ImageLimits;
+use super::typed::command_line;
 use crate::data::{self, Dataset, Split};
 use crate::detector::Detector;
-use crate::device::{ChosenDevice, DeviceChoice};
-use crate::output::{self, shown};
+use crate::device::{ChosenDevice, Devices};
+use crate::output::{self, last_name};
 use crate::progress::{Progress, say};
 use crate::report::{
     DataReport, ModelReport, PromptSimilarities, Report, ScoredMethod, measure, print_table,
@@ -54,8 +55,8 @@ pub struct EvalArguments {
     pub html: Option<PathBuf>,
 
     /// What to compute on; auto takes a real GPU, else the CPU
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 
     /// Images that go through the model together
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -300,21 +301,12 @@ fn data_report(name: &str, used_for: &str, dataset: &Dataset, scored: &ScoredSet
         images: scored.labels.len() as u64,
         classes: (!dataset.classes.is_empty()).then_some(dataset.classes.len()),
         skipped: scored.skipped,
-        source: shown(&dataset.root),
+        source: last_name(&dataset.root),
     }
 }
 
 fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice) -> Report {
     let manifest = &detector.manifest;
-    let quoted = |path: &Path| shown(path);
-    let mut command = format!(
-        "trainer eval --bundle {} --id {}",
-        quoted(&arguments.bundle),
-        quoted(&arguments.id)
-    );
-    for (name, path) in &arguments.ood {
-        command.push_str(&format!(" --ood {name}={}", quoted(path)));
-    }
     Report {
         mistakes: None,
         title: format!("Negative prompts on {}", last_name(&arguments.id)),
@@ -327,7 +319,7 @@ fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice)
         },
         seed: manifest.provenance.seed,
         config: json!({
-            "bundle": shown(&arguments.bundle),
+            "bundle": last_name(&arguments.bundle),
             "split": arguments.split.as_str(),
             "batch": arguments.batch,
             "max_megapixels": arguments.limits.max_megapixels,
@@ -335,14 +327,9 @@ fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice)
         }),
         device: device.name.clone(),
         versions: BTreeMap::from([("trainer".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
-        reproduce: vec![command],
+        reproduce: vec![command_line()],
         ..Default::default()
     }
-}
-
-fn last_name(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(|| shown(path), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use shared::bundle::{
 };
 use shared::clip::ImageTower;
 
-use super::import::relative_difference;
+use super::limits::ImageLimits;
+use crate::agreement::{Agreement, Photos, Rounded};
 use crate::detector::open_bundle;
 use crate::features::forward_pixels;
 use crate::output::{FolderWriter, shown};
@@ -20,8 +21,8 @@ use crate::progress::say;
 /// Write the bundle of a finished run in another precision.
 ///
 /// The towers are stored anew; class features, prompts, thresholds and calibration stay as they
-/// were. Prints what the precision costs: how far image features move. `trainer eval` says what
-/// that means for detection on images of your own.
+/// were. Prints what the precision costs: the cosine of image and text features with those of the
+/// run's own weights. `trainer eval` says what that means for detection on images of your own.
 #[derive(Args, Debug)]
 pub struct ExportArguments {
     /// Directory of the run (with `bundle` inside), or a bundle itself
@@ -35,22 +36,40 @@ pub struct ExportArguments {
     /// How to keep the towers: f32, f16 or int8 (per channel)
     #[arg(long, default_value = "f16", value_name = "f32|f16|int8")]
     pub precision: Precision,
+
+    /// Photos to hold the rounded weights against the run's on; generated pictures when left out
+    #[arg(long, value_name = "DIR")]
+    pub photos: Option<PathBuf>,
+
+    /// Write the bundle even if its features agree with the run's to less than 0.99
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub limits: ImageLimits,
 }
 
 /// Runs `trainer export`.
 pub fn run(arguments: ExportArguments) -> Result<()> {
     let source = bundle_of(&arguments.run)?;
     let mut bundle = open_bundle(&source)?;
-    let device = Device::flex();
-    let moved = requantise(&mut bundle, arguments.precision, &device)?;
+    let photos = Photos::read(
+        arguments.photos.as_deref(),
+        &bundle.manifest.model,
+        &arguments.limits.into(),
+    )?;
+    let agreement = requantise(&mut bundle, arguments.precision, &photos)?;
+    if !arguments.force {
+        agreement.require()?;
+    }
+    answer_anew(&mut bundle, &Device::flex())?;
     let bytes = write(&bundle, arguments.precision, &arguments.out)?;
     say(&format!(
-        "{}: {} of {:.1} MB, towers in {}; image features move by {:.2} % against {}",
+        "{}: {} of {:.1} MB, towers in {}; beside {}, {agreement}",
         shown(&arguments.out),
         bundle.manifest.model.name,
         bytes as f64 / 1e6,
         arguments.precision,
-        moved * 100.0,
         shown(&source),
     ));
     Ok(())
@@ -71,18 +90,37 @@ fn bundle_of(run: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Rounds the towers to `precision` and brings the known answers in line with them; gives the
-/// largest relative change of a known feature.
-fn requantise(bundle: &mut Bundle, precision: Precision, device: &Device) -> Result<f64> {
+/// Rounds the towers to `precision`, and holds them against what they were. A bundle may have no
+/// text tower.
+fn requantise(bundle: &mut Bundle, precision: Precision, photos: &Photos) -> Result<Agreement> {
+    let mut towers = Vec::new();
     for role in [Role::ImageTower, Role::TextTower] {
-        if let Some(tensors) = bundle.tensors.get_mut(&role) {
-            *tensors = decode_tensors(&role.to_string(), &encode_tensors(tensors, precision)?)?;
+        if let Some(exact) = bundle.tensors.get(&role) {
+            let bytes = encode_tensors(exact, precision)?;
+            towers.push((role, decode_tensors(&role.to_string(), &bytes)?));
         }
     }
-    let tensors = bundle.role(Role::ImageTower)?;
+    let rounded = |role: Role| {
+        let (_, kept) = towers.iter().find(|(of, _)| *of == role)?;
+        let exact = bundle.tensors.get(&role)?;
+        Some(Rounded { exact, kept })
+    };
+    let agreement = Agreement::measure(
+        &bundle.manifest.model,
+        precision,
+        rounded(Role::ImageTower).context("the bundle has no image tower: train again")?,
+        rounded(Role::TextTower),
+        photos,
+    )?;
+    bundle.tensors.extend(towers);
+    Ok(agreement)
+}
+
+/// Brings the known answers in line with the towers.
+fn answer_anew(bundle: &mut Bundle, device: &Device) -> Result<()> {
     let model = &bundle.manifest.model;
-    let tower = ImageTower::load(tensors, model, device).context("the bundle's image tower")?;
-    let mut largest: f64 = 0.0;
+    let tower = ImageTower::load(bundle.role(Role::ImageTower)?, model, device)
+        .context("the bundle's image tower")?;
     let mut answers = Vec::new();
     for answer in &bundle.manifest.known_answers {
         let pixels = bundle.known_pixels(answer)?;
@@ -95,14 +133,13 @@ fn requantise(bundle: &mut Bundle, precision: Precision, device: &Device) -> Res
                 feature.len()
             ));
         }
-        largest = largest.max(relative_difference(&answer.feature, &feature));
         answers.push(KnownAnswer {
             feature,
             ..answer.clone()
         });
     }
     bundle.manifest.known_answers = answers;
-    Ok(largest)
+    Ok(())
 }
 
 /// Writes the bundle, whole or not at all; gives its size in bytes.

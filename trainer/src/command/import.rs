@@ -5,63 +5,167 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
-use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors, generated_pixels};
-use shared::clip::{ClipConfig, ImageTower, TextTower, Tokenizer, Weights};
+use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
+use shared::clip::import::NO_PROMPTS;
+use shared::clip::{NoTextTower, Tokenizer, Weights};
 
+use super::limits::ImageLimits;
+use crate::agreement::{Agreement, Photos, Rounded};
 use crate::checkpoint::{self, LoadedCheckpoint};
-use crate::features::forward_pixels;
-use crate::model::{self, ModelContent};
+use crate::hub::{self, Environment, Repository, Snapshot};
+use crate::model::{self, ModelContent, ModelDirectory};
 use crate::output::shown;
 use crate::progress::say;
 
 /// Turn a published checkpoint into a model directory.
 ///
-/// Takes CLIP checkpoints of `transformers` (a directory with config.json and model.safetensors),
-/// state dicts of OpenAI's models and open_clip (.pt, .bin, .safetensors, with
-/// open_clip_config.json beside them where there is one), and EfficientNet-Lite (.pth), which has
-/// an image tower only and gets a text tower by `trainer lit`. Pickle files are read without
-/// being executed.
+/// Takes CLIP checkpoints of `transformers` (a directory with config.json and model.safetensors or
+/// pytorch_model.bin, in one file or in shards with an index), state dicts of OpenAI's models,
+/// open_clip and TinyCLIP (.pt, .bin, .safetensors, with open_clip_config.json beside them where
+/// there is one), those of CLIPN with its "no" text tower, and EfficientNet-Lite (.pth), which has
+/// an image tower only and gets a text tower by `trainer lit`. Pickle files are read without being
+/// executed.
+///
+/// OWNER/NAME fetches the checkpoint from the Hugging Face hub. HF_ENDPOINT, HF_TOKEN, HF_HOME,
+/// HF_HUB_CACHE and HF_HUB_OFFLINE mean what they mean to other tools, and the cache is theirs as
+/// well. Every file's hash is checked; a download that breaks off goes on where it was.
 #[derive(Args, Debug)]
 pub struct ImportArguments {
-    /// The checkpoint: a file, or a directory with the weights and their configuration
+    /// The checkpoint: a file, a directory with the weights and their configuration, or OWNER/NAME
+    /// (or OWNER/NAME@REVISION) on the hub
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
 
-    /// The model directory to write
+    /// The model directory to write; for one from the hub it may be left out: `--model OWNER/NAME`
+    /// then finds it
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub out: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub options: ImportOptions,
+}
+
+#[derive(Args, Debug)]
+pub struct ImportOptions {
     /// How to keep the weights: f32, f16 or int8 (per channel)
     #[arg(long, default_value = "f16", value_name = "f32|f16|int8")]
     pub precision: Precision,
 
-    /// Name of the model in tables and reports [default: the checkpoint's own file name]
+    /// Name of the model in tables and reports [default: the checkpoint's own name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+
+    /// Photos to hold the rounded weights against the exact ones on; generated pictures when left
+    /// out
+    #[arg(long, value_name = "DIR")]
+    pub photos: Option<PathBuf>,
+
+    /// Write the model even if its features agree with the exact ones to less than 0.99
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub limits: ImageLimits,
 }
 
 /// Runs `trainer import`.
 pub fn run(arguments: ImportArguments) -> Result<()> {
-    let name = arguments
-        .name
-        .clone()
-        .unwrap_or_else(|| name_of(&arguments.checkpoint));
-    let loaded = checkpoint::load(&arguments.checkpoint, &name)?;
-    let device = Device::flex();
-    let of = || shown(&arguments.checkpoint);
-    // Every tensor is checked against the configuration before anything is written.
-    let tower =
-        ImageTower::load(&loaded.checkpoint.tensors, &loaded.config, &device).with_context(of)?;
-    let has_text = loaded.config.text.layers > 0;
-    if has_text {
-        let weights = Weights::new(&loaded.checkpoint.tensors, &device);
-        TextTower::load(&weights, &loaded.config.text, loaded.config.embed_dim).with_context(of)?;
+    let ImportArguments {
+        checkpoint,
+        out,
+        options,
+    } = arguments;
+    let repository = Repository::named_by(&checkpoint);
+    let out = match (out, &repository) {
+        (Some(out), _) => out,
+        (None, Some(repository)) => repository.model_directory()?,
+        (None, None) => {
+            std::fs::metadata(&checkpoint).map_err(|error| {
+                crate::output::explain(error, "open the checkpoint", &checkpoint)
+            })?;
+            anyhow::bail!("say where the model directory is to go: --out DIR")
+        }
+    };
+    match repository {
+        Some(repository) => import_from_hub(&repository, &out, &options),
+        None => import(&checkpoint, None, &out, &options),
     }
-    let vocabulary = has_text.then(|| vocabulary(&loaded)).transpose()?.flatten();
-    let loss = precision_loss(&tower, &loaded, arguments.precision, &device)?;
-    drop(tower);
+}
 
-    let card = card(&loaded, arguments.precision, loss);
+/// The model directory at `path`; for OWNER/NAME, the imported one, imported now if it is not yet.
+///
+/// # Errors
+/// When there is none and the hub has none either.
+pub fn model_directory(path: &Path) -> Result<ModelDirectory> {
+    let Some(repository) = Repository::named_by(path) else {
+        return ModelDirectory::open(path);
+    };
+    let directory = repository.model_directory()?;
+    if !directory.join(model::CONFIG_FILE).is_file() {
+        say(&format!(
+            "{repository} is not imported yet; it is imported now, to {}",
+            directory.display()
+        ));
+        let options = ImportOptions {
+            precision: Precision::F16,
+            name: None,
+            photos: None,
+            force: false,
+            limits: ImageLimits::default(),
+        };
+        import_from_hub(&repository, &directory, &options)?;
+    }
+    ModelDirectory::open(&directory)
+}
+
+fn import_from_hub(repository: &Repository, out: &Path, options: &ImportOptions) -> Result<()> {
+    let snapshot = hub::fetch(repository, &Environment::read()?)?;
+    let origin = Origin {
+        repository,
+        snapshot: &snapshot,
+    };
+    import(&snapshot.weights, Some(&origin), out, options)
+}
+
+/// Where on the hub a checkpoint came from.
+struct Origin<'a> {
+    repository: &'a Repository,
+    snapshot: &'a Snapshot,
+}
+
+fn import(
+    checkpoint: &Path,
+    origin: Option<&Origin>,
+    out: &Path,
+    options: &ImportOptions,
+) -> Result<()> {
+    let precision = options.precision;
+    let name = options.name.clone().unwrap_or_else(|| match origin {
+        Some(origin) => origin.repository.name().to_owned(),
+        None => name_of(checkpoint),
+    });
+    let loaded = checkpoint::load(checkpoint, &name)?;
+    let has_text = loaded.config.text.layers > 0;
+    let vocabulary = has_text.then(|| vocabulary(&loaded)).transpose()?.flatten();
+    let photos = Photos::read(
+        options.photos.as_deref(),
+        &loaded.config,
+        &options.limits.into(),
+    )?;
+    // Both towers are built: every tensor is checked before anything is written.
+    let agreement = agreement(&loaded, precision, &photos).with_context(|| shown(checkpoint))?;
+    if let Some(no_text) = &loaded.checkpoint.no_text {
+        let device = Device::flex();
+        let weights = Weights::new(no_text, &device);
+        NoTextTower::load(&weights, &loaded.config.text, loaded.config.embed_dim)
+            .context("the \"no\" text tower")
+            .with_context(|| shown(checkpoint))?;
+    }
+    if !options.force {
+        agreement.require()?;
+    }
+
+    let card = card(&loaded, origin, precision, &agreement);
     let LoadedCheckpoint {
         config, checkpoint, ..
     } = loaded;
@@ -72,11 +176,12 @@ pub fn run(arguments: ImportArguments) -> Result<()> {
         ])
     });
     model::write(
-        &arguments.out,
+        out,
         ModelContent {
             config: &config,
             tensors: checkpoint.tensors,
-            precision: arguments.precision,
+            precision,
+            no_text: checkpoint.no_text,
             vocabulary,
             words: None,
             classifier,
@@ -84,11 +189,10 @@ pub fn run(arguments: ImportArguments) -> Result<()> {
         },
     )?;
     say(&format!(
-        "{}: {} ({}), image features change by {:.2} % through it",
-        shown(&arguments.out),
+        "{}: {} ({precision}, image tower {:.1} MB), {agreement}",
+        shown(out),
         config.name,
-        arguments.precision,
-        loss * 100.0
+        size_of(&out.join(model::IMAGE_FILE)) as f64 / 1e6,
     ));
     if !has_text {
         say("it has an image tower only; `trainer lit` gives it a text tower");
@@ -96,10 +200,14 @@ pub fn run(arguments: ImportArguments) -> Result<()> {
         say(&format!(
             "note: its text tower has {} tokens, which are not OpenAI's: images can be encoded, prompts cannot until its merges lie in {}",
             config.text.vocabulary_size,
-            arguments.out.join(model::VOCABULARY_FILE).display()
+            out.join(model::VOCABULARY_FILE).display()
         ));
     }
     Ok(())
+}
+
+fn size_of(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 
 fn name_of(path: &Path) -> String {
@@ -121,63 +229,41 @@ fn vocabulary(loaded: &LoadedCheckpoint) -> Result<Option<&'static str>> {
     Ok(fits.then(Tokenizer::openai_merges))
 }
 
-/// How far the image features of generated pixels move when the weights are kept in `precision`:
-/// the norm of the difference over the norm, the larger of two images.
-fn precision_loss(
-    tower: &ImageTower,
+/// The towers with the weights as they will be kept, beside those of the checkpoint.
+fn agreement(
     loaded: &LoadedCheckpoint,
     precision: Precision,
-    device: &Device,
-) -> Result<f64> {
-    let image: Tensors = loaded
-        .checkpoint
-        .tensors
-        .iter()
-        .filter(|(name, _)| name.starts_with("visual."))
-        .map(|(name, tensor)| (name.clone(), tensor.clone()))
-        .collect();
-    let kept = decode_tensors(model::IMAGE_FILE, &encode_tensors(&image, precision)?)?;
-    let kept = ImageTower::load(&kept, &loaded.config, device)?;
-    let exact = generated_features(tower, &loaded.config, device)?;
-    let moved = generated_features(&kept, &loaded.config, device)?;
-    let loss = exact
-        .chunks_exact(loaded.config.embed_dim.max(1))
-        .zip(moved.chunks_exact(loaded.config.embed_dim.max(1)))
-        .map(|(exact, moved)| relative_difference(exact, moved))
-        .fold(0.0, f64::max);
-    Ok(loss)
+    photos: &Photos,
+) -> Result<Agreement> {
+    let exact = &loaded.checkpoint.tensors;
+    let kept = decode_tensors("the weights", &encode_tensors(exact, precision)?)?;
+    let rounded = Rounded { exact, kept: &kept };
+    let text = (loaded.config.text.layers > 0).then_some(rounded);
+    Agreement::measure(&loaded.config, precision, rounded, text, photos)
 }
 
-/// Features of two generated images, `[2, embed_dim]`.
-fn generated_features(
-    tower: &ImageTower,
-    config: &ClipConfig,
-    device: &Device,
-) -> Result<Vec<f32>> {
-    let size = config.preprocessing.size as usize;
-    let pixels = [1, 2]
-        .iter()
-        .flat_map(|&seed| generated_pixels(seed, size))
-        .collect();
-    forward_pixels(tower, &config.preprocessing, device, pixels, 2)
-}
-
-/// `|a - b| / |a|` over two vectors.
-pub fn relative_difference(a: &[f32], b: &[f32]) -> f64 {
-    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
-    let difference = square(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b)));
-    let length = square(&mut a.iter().map(|&a| f64::from(a)));
-    (difference / length.max(f64::MIN_POSITIVE)).sqrt()
-}
-
-fn card(loaded: &LoadedCheckpoint, precision: Precision, loss: f64) -> String {
+fn card(
+    loaded: &LoadedCheckpoint,
+    origin: Option<&Origin>,
+    precision: Precision,
+    agreement: &Agreement,
+) -> String {
     let config = &loaded.config;
-    let files: Vec<_> = loaded
-        .files
+    let from = match origin {
+        Some(origin) => &origin.snapshot.files,
+        None => &loaded.files,
+    };
+    let files: Vec<_> = from
         .iter()
         .filter_map(|file| file.file_name())
         .map(|name| format!("`{}`", name.to_string_lossy()))
         .collect();
+    let place = origin.map_or(String::new(), |origin| {
+        format!(
+            " of `{}` on the Hugging Face hub, version `{}`",
+            origin.repository.id, origin.snapshot.commit
+        )
+    });
     let parameters: usize = loaded
         .checkpoint
         .tensors
@@ -192,28 +278,23 @@ fn card(loaded: &LoadedCheckpoint, precision: Precision, loss: f64) -> String {
     } else {
         "none".to_owned()
     };
+    let text = match &loaded.checkpoint.no_text {
+        Some(no) if no.contains_key(NO_PROMPTS) => {
+            format!("{text}; another for \"no\", with learned prompts (CLIPN)")
+        }
+        Some(_) => format!("{text}; another for \"no\" (CLIPN)"),
+        None => text,
+    };
     format!(
-        "# {}\n\nImported by `trainer import` from {}.\n\n\
+        "# {}\n\nImported by `trainer import` from {}{place}.\n\n\
          | | |\n|---|---|\n| parameters | {parameters} |\n| precision | {precision} |\n\
-         | cost of the precision | image features move by {:.3} % |\n| joint width | {} |\n\
+         | beside the exact weights | {agreement} |\n| joint width | {} |\n\
          | logit scale | {:.4} |\n| image size | {} pixels |\n| text tower | {text} |\n\n\
          The licence, the training data and the limits of this model are those of the checkpoint.\n",
         config.name,
         files.join(", "),
-        loss * 100.0,
         config.embed_dim,
         config.logit_scale,
         config.image.image_size(),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_relative_to_the_first() {
-        assert_eq!(relative_difference(&[3.0, 4.0], &[3.0, 4.0]), 0.0);
-        assert!((relative_difference(&[3.0, 4.0], &[3.0, 3.0]) - 0.2).abs() < 1e-9);
-    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::device::DeviceChoice;
+use crate::device::Devices;
 use crate::lit;
 
 /// Make the compact model: train a small text tower against a locked EfficientNet-Lite.
@@ -42,6 +42,22 @@ pub struct LitArguments {
     #[arg(long, value_name = "FILE")]
     pub vocabulary: Option<PathBuf>,
 
+    /// Width of the joint space; at most as many as the tower's classifier has classes
+    #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=4096))]
+    pub joint_width: u32,
+
+    /// Width of the text tower, a multiple of 64, below that of the joint space
+    #[arg(long, default_value_t = 320, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4096))]
+    pub width: u32,
+
+    /// Layers of the text tower
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub layers: u32,
+
+    /// Steps that fit the joint space
+    #[arg(long, default_value_t = 400, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub space_steps: u32,
+
     /// Steps of the bag of words that the text tower starts from
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub bag_steps: u32,
@@ -49,6 +65,10 @@ pub struct LitArguments {
     /// Steps of training the text tower
     #[arg(long, default_value_t = 2200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub steps: u32,
+
+    /// Steps between checkpoints
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub save_every: u32,
 
     /// Seed of everything that is drawn; on the CPU a run repeats bit for bit
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -67,8 +87,8 @@ pub struct LitArguments {
     pub resume: bool,
 
     /// What to compute on; auto takes a real GPU, else the CPU
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 }
 
 /// Runs `trainer lit`.
@@ -80,8 +100,13 @@ pub fn run(arguments: LitArguments) -> Result<()> {
         measure: arguments.measure,
         concepts: arguments.concepts,
         vocabulary: arguments.vocabulary,
+        joint_width: arguments.joint_width as usize,
+        width: arguments.width as usize,
+        layers: arguments.layers as usize,
+        space_steps: arguments.space_steps as usize,
         bag_steps: arguments.bag_steps as usize,
         steps: arguments.steps as usize,
+        save_every: arguments.save_every as usize,
         seed: arguments.seed,
         out: arguments.out,
         work: arguments.work,

@@ -1,6 +1,7 @@
 //! The command line. Doc comments here and in the commands' own files are the `--help` texts.
 
 pub mod bench;
+pub mod clipn;
 pub mod encode;
 pub mod eval;
 pub mod export;
@@ -11,6 +12,7 @@ pub mod predict;
 pub mod time_step;
 pub mod train;
 pub mod tune;
+mod typed;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -43,6 +45,8 @@ enum Command {
     Import(import::ImportArguments),
     /// Make the compact model: a text tower for a locked image tower
     Lit(lit::LitArguments),
+    /// Give a model CLIPN's "no" text tower, from images with captions
+    Clipn(clipn::ClipnArguments),
     /// Measure a bundle on folders of images
     Eval(eval::EvalArguments),
     /// Say for each photo whether it belongs to the classes, and to which
@@ -64,6 +68,7 @@ impl CommandLine {
             Some(Command::Encode(arguments)) => encode::run(arguments),
             Some(Command::Import(arguments)) => import::run(arguments),
             Some(Command::Lit(arguments)) => lit::run(arguments),
+            Some(Command::Clipn(arguments)) => clipn::run(arguments),
             Some(Command::Eval(arguments)) => eval::run(arguments),
             Some(Command::Predict(arguments)) => predict::run(arguments),
             Some(Command::Export(arguments)) => export::run(arguments),

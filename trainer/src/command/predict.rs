@@ -12,7 +12,7 @@ use shared::score::{Method, Verdict};
 use super::limits::ImageLimits;
 use crate::data::{self, Item};
 use crate::detector::Detector;
-use crate::device::DeviceChoice;
+use crate::device::Devices;
 use crate::progress::say;
 
 /// Say for each photo whether it belongs to the classes, and to which.
@@ -42,8 +42,8 @@ pub struct PredictArguments {
     pub threshold: Option<f64>,
 
     /// What to compute on; auto takes a real GPU, else the CPU
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 
     /// Images that go through the model together
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]

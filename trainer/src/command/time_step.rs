@@ -11,10 +11,12 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use shared::clip::{TextTower, TextTowerConfig, Weights};
+use shared::bundle::{TensorValues, Tensors};
+use shared::clip::{ClipConfig, ImageTower, ImageTowerConfig, TextTower, TextTowerConfig, Weights};
 use shared::prompt::{ContextEncoder, PromptEncoder};
 use shared::score::{ClassFeatures, Method, NegPrompt, score_all};
 
+use crate::features::forward_pixels;
 use crate::lit::matrix::matrix;
 use crate::lit::random::Random;
 use crate::lit::tower;
@@ -57,6 +59,12 @@ enum Timed {
         columns: usize,
         depth: usize,
     },
+    /// Images through ViT-B/32's image tower on the CPU, random weights
+    Encode {
+        /// Images at once
+        #[arg(long, default_value_t = 1)]
+        batch: usize,
+    },
     /// NegPrompt's score of many image features against k(1 + p) text features
     Score {
         /// Classes (k)
@@ -84,6 +92,7 @@ pub fn run(arguments: TimeArguments) -> Result<()> {
             columns,
             depth,
         } => product(rows, columns, depth),
+        Timed::Encode { batch } => encode(batch),
         Timed::Score {
             classes,
             negatives,
@@ -172,6 +181,57 @@ fn product(rows: usize, columns: usize, depth: usize) -> Result<()> {
             Ok(json!({"value": first, "multiplications": rows * columns * depth}))
         },
     )
+}
+
+fn encode(batch: usize) -> Result<()> {
+    let device = Device::flex();
+    let random = &mut Random::new(0, 0);
+    let config = ClipConfig::vit_b_32();
+    let tower = ImageTower::load(&random_tower(&config, random), &config, &device)?;
+    let size = config.image.image_size();
+    let pixels = random.normals(batch * 3 * size * size, 1.0);
+    serve(&json!({"batch": batch}), || {
+        let pixels = pixels.clone();
+        let features = forward_pixels(&tower, &config.preprocessing, &device, pixels, batch)?;
+        Ok(json!({"value": features.first()}))
+    })
+}
+
+/// A vision transformer's weights: the blocks are those of a text tower of the same width.
+fn random_tower(config: &ClipConfig, random: &mut Random) -> Tensors {
+    let ImageTowerConfig::Vit(vit) = &config.image else {
+        return Tensors::new();
+    };
+    let (width, patch) = (vit.width, vit.patch_size);
+    let blocks = TextTowerConfig {
+        context_length: 1,
+        vocabulary_size: 1,
+        width,
+        layers: vit.layers,
+        heads: vit.heads,
+        mlp_width: vit.mlp_width,
+        activation: vit.activation,
+    };
+    let mut tensors: Tensors = tower::initial(&blocks, config.embed_dim, random)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("transformer."))
+        .map(|(name, tensor)| (format!("visual.{name}"), tensor))
+        .collect();
+    let tokens = (vit.image_size / patch).pow(2) + 1;
+    for (name, shape) in [
+        ("conv1.weight", vec![width, 3, patch, patch]),
+        ("class_embedding", vec![width]),
+        ("positional_embedding", vec![tokens, width]),
+        ("proj", vec![width, config.embed_dim]),
+        ("ln_pre.weight", vec![width]),
+        ("ln_pre.bias", vec![width]),
+        ("ln_post.weight", vec![width]),
+        ("ln_post.bias", vec![width]),
+    ] {
+        let values = random.normals(shape.iter().product(), 0.02);
+        tensors.insert(format!("visual.{name}"), TensorValues { shape, values });
+    }
+    tensors
 }
 
 fn score(classes: usize, negatives: usize, images: usize) -> Result<()> {

@@ -9,17 +9,21 @@ use clap::Args;
 use shared::bundle::{Map, Precision};
 use shared::score::Input;
 
+use super::import::model_directory;
 use super::limits::ImageLimits;
-use crate::device::{ChosenDevice, DeviceChoice};
+use super::typed::command_line;
+use crate::agreement::check_model;
+use crate::device::{ChosenDevice, Devices};
 use crate::embedded;
 use crate::model::ModelDirectory;
-use crate::output::{self, FolderWriter, shown};
+use crate::output::{self, FolderWriter, last_name, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{
-    LossFigure, MapFigure, ModelReport, Report, print_table, similarity_figures, write_html,
+    LossFigure, MapFigure, ModelReport, Report, print_table, similarity_figures, write_report,
 };
 use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
+use crate::training::encoded::Encoding;
 use crate::training::evaluate::{Evaluation, evaluate, largest_similarities};
 use crate::training::experiment::{Experiment, ImageFolders, parse_named_folder};
 use crate::training::labels::{NegativeLabels, negative_labels};
@@ -37,8 +41,8 @@ const CURVE_POINTS: usize = 200;
 /// a class.
 #[derive(Args, Debug)]
 pub struct TrainArguments {
-    /// Model directory (see `trainer import`); the compact model that comes with the program
-    /// when left out
+    /// Model directory (see `trainer import`), or OWNER/NAME on the hub, which is imported if it is
+    /// not yet; the compact model that comes with the program when left out
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
 
@@ -52,17 +56,21 @@ pub struct TrainArguments {
           value_parser = |text: &str| parse_named_folder(text).map_err(|error| error.to_string()))]
     pub ood: Vec<(String, PathBuf)>,
 
-    /// Where report.json, report.html and bundle/ go
+    /// Where report.json, report.html, figures/ and bundle/ go
     #[arg(long, default_value = "out/default", value_name = "DIR")]
     pub out: PathBuf,
 
     /// What to compute on
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 
     /// How the bundle keeps the towers: f32, f16 or int8 (per channel)
     #[arg(long, default_value = "f16", value_name = "f32|f16|int8")]
     pub precision: Precision,
+
+    /// Write the bundle even if its features agree with the model's to less than 0.99
+    #[arg(long)]
+    pub force: bool,
 
     /// Go on where a run that was stopped left off
     #[arg(long)]
@@ -81,9 +89,16 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
     let config = &arguments.training;
     config.check()?;
     let model = match &arguments.model {
-        Some(path) => ModelDirectory::open(path)?,
+        Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
+    check_model(
+        &model,
+        arguments.precision,
+        arguments.data.as_deref(),
+        &arguments.limits.into(),
+        arguments.force,
+    )?;
     let device = arguments.device.open()?;
     output::create_folder(&arguments.out)?;
     let since = Instant::now();
@@ -92,12 +107,15 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
             let folders = ImageFolders {
                 data,
                 ood: &arguments.ood,
+            };
+            let encoding = Encoding {
                 cache: arguments.out.join("features"),
                 batch: 16,
                 patches: false,
                 limits: arguments.limits.into(),
             };
-            Experiment::from_folders(&model, &device.device, &folders, config.shots, config.seed)?
+            let (shots, seed) = (config.shots, config.seed);
+            Experiment::from_folders(&model, &device.device, &folders, &encoding, shots, seed)?
         }
         None if arguments.model.is_some() => bail!(
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
@@ -189,15 +207,11 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         ("bundle".to_owned(), since.elapsed().as_secs_f64()),
         ("total".to_owned(), started.elapsed().as_secs_f64()),
     ]);
-    output::write_json(&arguments.out.join("report.json"), &report)?;
-    output::write_file(
-        &arguments.out.join("report.html"),
-        write_html(&report).as_bytes(),
-    )?;
+    write_report(&arguments.out, &report)?;
     checkpoints.close()?;
     print_table(&report);
     say(&format!(
-        "{} in {}: report.html, report.json, bundle/",
+        "{} in {}: report.html, report.json, figures/, bundle/",
         shown(&arguments.out),
         duration_text(started.elapsed().as_secs_f64())
     ));
@@ -224,7 +238,7 @@ fn report(
     notes.extend(notes_on(learned, evaluation));
     notes.extend(labels.map(NegativeLabels::note));
     let title = match &arguments.data {
-        Some(data) => format!("Negative prompts on {}", shown(data)),
+        Some(data) => format!("Negative prompts on {}", last_name(data)),
         None => "Negative prompts on Caltech-101".into(),
     };
     Ok(Report {
@@ -308,23 +322,4 @@ fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
         ));
     }
     notes
-}
-
-/// The command that started this run, as typed from the repository.
-pub(super) fn command_line() -> String {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .map(|argument| {
-            if argument.contains(|c: char| c.is_whitespace() || c == '\'') {
-                format!("'{}'", argument.replace('\'', "'\\''"))
-            } else {
-                argument
-            }
-        })
-        .collect();
-    if arguments.is_empty() {
-        "cargo run --release -p trainer".into()
-    } else {
-        format!("cargo run --release -p trainer -- {}", arguments.join(" "))
-    }
 }

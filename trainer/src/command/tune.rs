@@ -6,13 +6,15 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::import::model_directory;
 use super::limits::ImageLimits;
-use crate::device::DeviceChoice;
+use crate::device::Devices;
 use crate::embedded;
 use crate::model::ModelDirectory;
 use crate::output::{self, shown};
 use crate::progress::{Progress, say};
 use crate::training::TrainingConfig;
+use crate::training::encoded::Encoding;
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::run::fingerprint;
 use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
@@ -24,7 +26,8 @@ use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid,
 /// table is sorted by AUROC − FPR95. No out-of-distribution set is opened.
 #[derive(Args, Debug)]
 pub struct TuneArguments {
-    /// Model directory; the compact model that comes with the program when left out
+    /// Model directory, or OWNER/NAME on the hub; the compact model that comes with the program
+    /// when left out
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
 
@@ -51,8 +54,8 @@ pub struct TuneArguments {
     pub out: PathBuf,
 
     /// What to compute on
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceChoice,
+    #[arg(long, default_value = "auto", value_name = "auto|wgpu|cpu")]
+    pub device: Devices,
 
     /// Go on where a run that was stopped left off
     #[arg(long)]
@@ -79,7 +82,7 @@ struct Record {
 /// Runs `trainer tune`.
 pub fn run(arguments: TuneArguments) -> Result<()> {
     let model = match &arguments.model {
-        Some(path) => ModelDirectory::open(path)?,
+        Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
     let device = arguments.device.open()?;
@@ -165,16 +168,15 @@ fn experiment(arguments: &TuneArguments, model: &ModelDirectory, seed: u64) -> R
     let shots = arguments.training.shots;
     match &arguments.data {
         Some(data) => {
-            let folders = ImageFolders {
-                data,
-                ood: &[],
+            let folders = ImageFolders { data, ood: &[] };
+            let encoding = Encoding {
                 cache: arguments.out.join("features"),
                 batch: 16,
                 patches: false,
                 limits: arguments.limits.into(),
             };
             let device = arguments.device.open()?;
-            Experiment::from_folders(model, &device.device, &folders, shots, seed)
+            Experiment::from_folders(model, &device.device, &folders, &encoding, shots, seed)
         }
         None if arguments.model.is_some() => bail!(
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"

@@ -17,8 +17,14 @@ use crate::output::read_at_most;
 /// archive of the Kaggle challenge (`DIR/ILSVRC/Data/CLS-LOC`), or Tiny ImageNet.
 pub struct ImageNet;
 
-/// Files that give synsets their names, one a line: `n01440764 tench, Tinca tinca`.
-const NAME_FILES: &[&str] = &["LOC_synset_mapping.txt", "synset_words.txt", "words.txt"];
+/// Files that give synsets their names, one a line: `n01440764 tench, Tinca tinca`. The first is that of
+/// CoOp and LoCoOp, whose names are made for prompts.
+const NAME_FILES: &[&str] = &[
+    "classnames.txt",
+    "LOC_synset_mapping.txt",
+    "synset_words.txt",
+    "words.txt",
+];
 
 /// The most bytes of such a file: ten times those of the challenge.
 const MAX_NAMES_BYTES: u64 = 64 << 20;
@@ -32,7 +38,7 @@ impl Source for ImageNet {
     }
 
     fn describes(&self) -> &'static str {
-        "folders named by synset (n01440764), with LOC_synset_mapping.txt, synset_words.txt or words.txt beside or above them"
+        "folders named by synset (n01440764), with classnames.txt, LOC_synset_mapping.txt, synset_words.txt or words.txt beside or above them"
     }
 
     fn recognises(&self, path: &Path) -> bool {
@@ -67,6 +73,49 @@ impl Source for ImageNet {
         dataset.warnings.extend(warnings);
         Ok(dataset)
     }
+}
+
+/// The images of some synsets under names of the caller's, in `DIR[/train|/val]/SYNSET`.
+///
+/// # Errors
+/// When a synset has no folder.
+pub fn of_synsets(path: &Path, classes: &[(&str, &str)]) -> Result<Dataset> {
+    let root = images_root(path)?;
+    let mut places: Vec<(PathBuf, String, Option<Split>)> = halves_of(&root)?
+        .into_iter()
+        .map(|(folder, name, split)| (folder, format!("{name}/"), Some(split)))
+        .collect();
+    if places.is_empty() {
+        places.push((root, String::new(), None));
+    }
+    let (mut images, mut missing) = (Vec::new(), Vec::new());
+    for (folder, prefix, split) in &places {
+        for (synset, class) in classes {
+            let place = folder.join(synset);
+            if !place.is_dir() {
+                missing.push(format!("{prefix}{synset} ({class})"));
+                continue;
+            }
+            let found = images_below(&place)?.within(&format!("{prefix}{synset}"));
+            let items = found.into_items(None, *split);
+            images.extend(items.into_iter().map(|item| Annotated {
+                path: item.path,
+                name: item.name,
+                class: Some((*class).to_owned()),
+                split: item.split,
+            }));
+        }
+    }
+    if !missing.is_empty() {
+        bail!(
+            "{}: there is no folder for {} of the {} classes: {}",
+            path.display(),
+            missing.len(),
+            classes.len(),
+            missing.join(", ")
+        );
+    }
+    Ok(annotated::dataset(path, "imagenet", images))
 }
 
 /// Where the folders of images are: `path` itself, or deep inside Kaggle's archive.
@@ -194,32 +243,40 @@ fn read_solution(root: &Path, folder: &Path) -> Result<BTreeMap<String, String>>
     Ok(synsets)
 }
 
-/// Synset → its names in order.
+/// Synset → its names in order, by the first of the files that names any.
 fn read_names(root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
-    let Some(path) = NAME_FILES.iter().find_map(|file| find_above(root, file)) else {
-        bail!(
+    let files: Vec<PathBuf> = NAME_FILES
+        .iter()
+        .filter_map(|file| find_above(root, file))
+        .collect();
+    for path in &files {
+        let names = names_of(&read_names_file(path)?);
+        if !names.is_empty() {
+            return Ok(names);
+        }
+    }
+    match files.first() {
+        Some(path) => bail!(
+            "{} names no synset: each line must read like `n01440764 tench, Tinca tinca`",
+            path.display()
+        ),
+        None => bail!(
             "{} has folders named by synset and no file that names the synsets: put {} there or above (one line a synset: n01440764 tench, Tinca tinca)",
             root.display(),
             NAME_FILES.join(", or ")
-        );
-    };
-    let text = read_names_file(&path)?;
-    let names: BTreeMap<_, _> = text
-        .lines()
+        ),
+    }
+}
+
+fn names_of(text: &str) -> BTreeMap<String, Vec<String>> {
+    text.lines()
         .filter_map(|line| line.trim().split_once([' ', '\t']))
         .filter(|(synset, _)| is_synset(synset))
         .map(|(synset, names)| {
             let names = names.split(',').map(class_name).filter(|n| !n.is_empty());
             (synset.to_owned(), names.collect())
         })
-        .collect();
-    if names.is_empty() {
-        bail!(
-            "{} names no synset: each line must read like `n01440764 tench, Tinca tinca`",
-            path.display()
-        );
-    }
-    Ok(names)
+        .collect()
 }
 
 fn find_above(from: &Path, file: &str) -> Option<PathBuf> {
@@ -313,6 +370,8 @@ mod tests {
             "n01440764\ttench, Tinca tinca\nn02119789\tkit fox\n",
         )
         .unwrap();
+        // Names of something else, in the file that is asked first.
+        fs::write(folder.path().join("classnames.txt"), "red\nblue green\n").unwrap();
         put(&folder.path().join("train/n01440764/images/a.png"), 1);
         put(&folder.path().join("train/n02119789/images/b.png"), 1);
         put(&folder.path().join("val/images/val_0.png"), 1);

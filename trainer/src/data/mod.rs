@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 use shared::bundle::MAX_CLASSES;
 
 pub use few_shot::few_shot;
+pub use imagenet::of_synsets;
 
 /// The most bytes of a class's name: far more than any text tower reads.
 const MAX_NAME_BYTES: usize = 1_000;

@@ -54,6 +54,10 @@ impl FeatureCache {
         if length == 0 {
             bail!("{name} is empty: make it again with `trainer encode`");
         }
+        #[expect(
+            unsafe_code,
+            reason = "a mapped file is read without copying gigabytes"
+        )]
         // SAFETY: the mapping is read-only. Another program that shortens the file while it is
         // mapped would make reads fail with a signal; this program never does so: it replaces
         // feature files by renaming finished ones over them, which leaves mappings whole.
@@ -255,6 +259,8 @@ impl FeatureCache {
             key: field("key").unwrap_or_default().to_owned(),
             width,
             precision,
+            // A shard is a file of features like any other to those who read features.
+            shard: None,
         };
         let mut feature = vec![0.0; width];
         for (image, row) in bytes[features_at.clone()]

@@ -15,6 +15,7 @@ use super::journal::{Entry, Outcome};
 use super::key::hexadecimal;
 use super::layout::{CacheHeader, FeaturePrecision, HASH_BYTES};
 use super::prepare::{hash, read_image_file, to_pixels};
+use super::shard::Part;
 use super::stream::{forward_pixels, in_batches};
 use super::usable;
 use super::writer::{CacheWriter, unfinished};
@@ -22,7 +23,7 @@ use crate::data::{Dataset, Item};
 use crate::progress::{Progress, say};
 
 /// How features are computed and kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EncodeOptions {
     /// Images that go through the tower together.
     pub batch: usize,
@@ -30,6 +31,8 @@ pub struct EncodeOptions {
     pub limits: DecodeLimits,
     /// Go on with what a killed run left.
     pub resume: bool,
+    /// Which part of a larger list the images are; none for all of it.
+    pub part: Option<Part>,
 }
 
 impl Default for EncodeOptions {
@@ -39,6 +42,7 @@ impl Default for EncodeOptions {
             precision: FeaturePrecision::default(),
             limits: DecodeLimits::default(),
             resume: false,
+            part: None,
         }
     }
 }
@@ -74,8 +78,7 @@ pub fn encode(
     dataset: &Dataset,
     config: &ClipConfig,
     key: &str,
-    tower: &ImageTower,
-    device: &Device,
+    workers: &[Worker],
     out: &Path,
     options: &EncodeOptions,
 ) -> Result<EncodeReport> {
@@ -86,6 +89,7 @@ pub fn encode(
         key: key.to_owned(),
         width: config.embed_dim,
         precision: options.precision,
+        shard: options.part.as_ref().map(|part| part.header.clone()),
     };
     let items = &dataset.items;
     let label = format!("encoding {}", crate::output::shown(&dataset.root));
@@ -122,7 +126,7 @@ pub fn encode(
         options.batch,
         |item| reader.read(item),
         |items, read| {
-            let features = forward(tower, config, device, &read)?;
+            let features = forward(workers, config, &read)?;
             let mut features = features.chunks_exact(config.embed_dim.max(1));
             for (item, image) in items.iter().zip(read) {
                 match image {
@@ -162,6 +166,11 @@ pub fn encode(
 
     report.images = writer.images();
     report.seconds = started.elapsed().as_secs_f64();
+    if let Some(part) = &options.part {
+        // A shard may have no image: the others have them.
+        writer.finish_shard(&part.positions)?;
+        return Ok(report);
+    }
     if report.images == 0 {
         writer.abandon();
         let (name, reason) = report.skipped.first().cloned().unwrap_or_default();
@@ -175,21 +184,46 @@ pub fn encode(
     Ok(report)
 }
 
-fn forward(
-    tower: &ImageTower,
-    config: &ClipConfig,
-    device: &Device,
-    read: &[Image],
-) -> Result<Vec<f32>> {
-    let mut pixels = Vec::new();
-    let mut images = 0;
-    for image in read {
-        if let Image::Pixels(_, of_image) = image {
-            pixels.extend_from_slice(of_image);
-            images += 1;
-        }
+/// An image tower on its device. Several have the same weights.
+#[derive(Clone, Copy)]
+pub struct Worker<'a> {
+    pub tower: &'a ImageTower,
+    pub device: &'a Device,
+}
+
+/// Features of the images that could be read, in order. Each worker takes as many of them as any
+/// other, side by side.
+fn forward(workers: &[Worker], config: &ClipConfig, read: &[Image]) -> Result<Vec<f32>> {
+    let images: Vec<&[f32]> = read
+        .iter()
+        .filter_map(|image| match image {
+            Image::Pixels(_, pixels) => Some(pixels.as_slice()),
+            _ => None,
+        })
+        .collect();
+    let run = |worker: &Worker, images: &[&[f32]]| {
+        let Worker { tower, device } = worker;
+        let count = images.len();
+        forward_pixels(tower, &config.preprocessing, device, images.concat(), count)
+    };
+    if let [worker] = workers {
+        return run(worker, &images);
     }
-    forward_pixels(tower, &config.preprocessing, device, pixels, images)
+    let share = images.len().div_ceil(workers.len().max(1)).max(1);
+    let run = &run;
+    let features = std::thread::scope(|scope| {
+        let started: Vec<_> = workers
+            .iter()
+            .zip(images.chunks(share))
+            .map(|(worker, images)| scope.spawn(move || run(worker, images)))
+            .collect();
+        let joined = started.into_iter().map(|thread| {
+            let failed = |_| Err(anyhow!("a device failed: try it alone with --device"));
+            thread.join().unwrap_or_else(failed)
+        });
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    Ok(features.concat())
 }
 
 /// What reading one image file gave.

@@ -164,6 +164,7 @@ mod tests {
             key: "k".into(),
             width: 4,
             precision: FeaturePrecision::F16,
+            shard: None,
         };
         let entry = Entry {
             name: "a\nb".into(),

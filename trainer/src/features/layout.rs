@@ -7,6 +7,8 @@ use half::f16;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::shard::ShardHeader;
+
 pub const FORMAT: &str = "negprompt-features";
 pub const VERSION: &str = "1";
 
@@ -88,6 +90,18 @@ pub struct CacheHeader {
     /// Numbers in one feature.
     pub width: usize,
     pub precision: FeaturePrecision,
+    /// Which part of the images these are; none for all of them.
+    #[serde(default)]
+    pub shard: Option<ShardHeader>,
+}
+
+/// Bytes of what follows features, labels and hashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextBytes {
+    /// Of the names of the images.
+    pub files: u64,
+    /// Of the list of images that could not be read; in shards only.
+    pub skipped: u64,
 }
 
 impl CacheHeader {
@@ -99,13 +113,17 @@ impl CacheHeader {
     /// Bytes that the header of any number of images fits in, a multiple of eight.
     pub fn reserved_bytes(&self) -> usize {
         // Thirteen digits of images, and of bytes in their names, are more than there will be.
-        let longest = self.json(9_999_999_999_999, 9_999_999_999_999, &"0".repeat(64));
+        let most = TextBytes {
+            files: 9_999_999_999_999,
+            skipped: 9_999_999_999_999,
+        };
+        let longest = self.json(9_999_999_999_999, most, &"0".repeat(64));
         longest.len().next_multiple_of(8)
     }
 
     /// The header's JSON, without padding. `checksum` is the SHA-256 of everything behind the
     /// header, in hexadecimal.
-    pub fn json(&self, images: u64, files_bytes: u64, checksum: &str) -> String {
+    pub fn json(&self, images: u64, texts: TextBytes, checksum: &str) -> String {
         let mut end = 0;
         let mut entry = |dtype: &str, shape: &[u64], bytes: u64| {
             let start = end;
@@ -123,8 +141,8 @@ impl CacheHeader {
             &[images, HASH_BYTES as u64],
             images * HASH_BYTES as u64,
         );
-        let files = entry("U8", &[files_bytes], files_bytes);
-        let metadata = BTreeMap::from([
+        let mut tensors = serde_json::Map::new();
+        let mut metadata = BTreeMap::from([
             ("format", FORMAT.to_owned()),
             ("version", VERSION.to_owned()),
             ("classes", json!(self.classes).to_string()),
@@ -133,14 +151,26 @@ impl CacheHeader {
             ("count", images.to_string()),
             ("checksum", checksum.to_owned()),
         ]);
-        json!({
-            "__metadata__": metadata,
-            "features": features,
-            "labels": labels,
-            "hashes": hashes,
-            "files": files,
-        })
-        .to_string()
+        if let Some(shard) = &self.shard {
+            tensors.insert("positions".into(), entry("I32", &[images], images * 4));
+            metadata.extend([
+                ("shard", shard.shard.to_string()),
+                ("total", shard.total.to_string()),
+                ("listing", shard.listing.clone()),
+            ]);
+        }
+        tensors.insert("files".into(), entry("U8", &[texts.files], texts.files));
+        if self.shard.is_some() {
+            let skipped = entry("U8", &[texts.skipped], texts.skipped);
+            tensors.insert("skipped".into(), skipped);
+        }
+        tensors.extend([
+            ("__metadata__".to_owned(), json!(metadata)),
+            ("features".to_owned(), features),
+            ("labels".to_owned(), labels),
+            ("hashes".to_owned(), hashes),
+        ]);
+        serde_json::Value::Object(tensors).to_string()
     }
 }
 
@@ -171,11 +201,25 @@ mod tests {
             key: "k".into(),
             width: 512,
             precision: FeaturePrecision::F16,
+            shard: None,
         };
-        for images in [0, 1, 1_281_167, 9_999_999_999] {
-            assert!(
-                header.json(images, images * 40, &"f".repeat(64)).len() <= header.reserved_bytes()
-            );
+        let of_shard = CacheHeader {
+            shard: Some(ShardHeader {
+                shard: "4095/4096".parse().unwrap(),
+                total: 1_281_167,
+                listing: "f".repeat(64),
+            }),
+            ..header.clone()
+        };
+        for header in [header, of_shard] {
+            for images in [0, 1, 1_281_167, 9_999_999_999] {
+                let texts = TextBytes {
+                    files: images * 40,
+                    skipped: images,
+                };
+                let json = header.json(images, texts, &"f".repeat(64));
+                assert!(json.len() <= header.reserved_bytes());
+            }
         }
     }
 }

@@ -9,14 +9,24 @@
 //! and in the header's metadata `format` = `negprompt-features`, `version`, `classes` (a JSON
 //! array), `model`, `count`, `checksum` (SHA-256 of everything behind the header), and `key`, which
 //! says what computed the features ([`feature_key`]).
+//!
+//! A shard of a larger list of images has besides
+//! - `positions` `[images]`, I32, where each image stands in the whole list;
+//! - `skipped` `[bytes]`, U8, a JSON object a line for each image that could not be read;
+//!
+//! and in the metadata `shard` (`I/N`), `total` (images in the whole list) and `listing` (SHA-256 of
+//! the list). `docs/features.md` describes the format for readers in other languages.
 
 mod cache;
 mod encode;
 mod journal;
 mod key;
 mod layout;
+mod merge;
 mod patches;
 mod prepare;
+mod shard;
+mod shard_file;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -24,11 +34,13 @@ mod usable;
 mod writer;
 
 pub use cache::FeatureCache;
-pub use encode::{EncodeOptions, EncodeReport, encode};
-pub use key::feature_key;
+pub use encode::{EncodeOptions, EncodeReport, Worker, encode};
+pub use key::{feature_key, hexadecimal};
 pub use layout::FeaturePrecision;
+pub use merge::merge;
 pub use patches::encode_patches;
 pub use prepare::prepare;
+pub use shard::{Shard, is_finished, select};
 pub use stream::{forward_pixels, in_batches};
 pub use usable::usable;
 pub use writer::unfinished;

@@ -1,6 +1,7 @@
 //! Features of image patches, for GL-MCM and LoCoOp, in a file of their own: they take as much as
 //! fifty features of whole images, and few methods need them.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,7 @@ use rayon::prelude::*;
 use shared::clip::preprocess::DecodeLimits;
 
 use super::cache::FeatureCache;
+use super::journal::Entry;
 use super::key::hexadecimal;
 use super::layout::{CacheHeader, FeaturePrecision};
 use super::prepare::prepare;
@@ -22,7 +24,7 @@ use crate::progress::Progress;
 const TOGETHER: usize = 16;
 
 /// Computes `[patches, d]` for each image that `features` holds into `file`, in the same order; a
-/// finished file of the same model and images is taken over.
+/// finished file of the same model and images is taken over, and what a killed run left is gone on with.
 ///
 /// # Errors
 /// When an image can no longer be read, or the file cannot be written.
@@ -52,6 +54,7 @@ pub fn encode_patches(
         key: format!("{} patches", loaded.key),
         width,
         precision: FeaturePrecision::F16,
+        shard: None,
     };
     if let Ok(earlier) = FeatureCache::open(file)
         && earlier.header() == &header
@@ -61,10 +64,11 @@ pub fn encode_patches(
         return Ok(earlier);
     }
     let names = features.files();
+    let encoded: HashSet<&str> = names.iter().copied().collect();
     let items: Vec<_> = dataset
         .items
         .iter()
-        .filter(|item| names.contains(&item.name.as_str()))
+        .filter(|item| encoded.contains(item.name.as_str()))
         .cloned()
         .collect();
     if items.len() != features.len() {
@@ -78,10 +82,21 @@ pub fn encode_patches(
         crate::output::shown(&dataset.root)
     );
     let progress = Progress::new(label, "images", items.len() as u64);
-    let mut writer = CacheWriter::create(file, header)?;
-    let mut written = 0;
+    // A file that was begun for other images or by another model has nothing to go on with.
+    let mut confirmed = 0;
+    let mut same_image = |entry: &Entry| {
+        let hash = features.hash(confirmed).map(hexadecimal);
+        let same = names.get(confirmed) == Some(&entry.name.as_str())
+            && hash.is_some_and(|hash| hash == entry.hash);
+        confirmed += usize::from(same);
+        same
+    };
+    let mut writer = CacheWriter::resume(file, header.clone(), &mut same_image)
+        .or_else(|_| CacheWriter::create(file, header))?;
+    let mut written = writer.images() as usize;
+    progress.skip(written as u64);
     in_batches(
-        &items,
+        &items[written.min(items.len())..],
         TOGETHER,
         |item| prepare(&item.path, &config.preprocessing, limits),
         |items, prepared| {

@@ -18,6 +18,7 @@ fn header(precision: FeaturePrecision) -> CacheHeader {
         key: "abc".into(),
         width: WIDTH,
         precision,
+        shard: None,
     }
 }
 

@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::journal::{Entry, Journal, JournalReader, Outcome, checksum};
 use super::key::{from_hexadecimal, hexadecimal};
-use super::layout::{CacheHeader, HASH_BYTES};
+use super::layout::{CacheHeader, HASH_BYTES, TextBytes};
+use super::shard::Skipped;
 use crate::output::{create_folder, explain, is_special};
 
 /// Bytes before the JSON header of a safetensors file: its length.
@@ -203,7 +204,17 @@ impl CacheWriter {
     }
 
     /// Completes the file and puts it in its place.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        self.complete(None)
+    }
+
+    /// The same for a shard: `positions` are those of its images in the list of all, as they were
+    /// pushed or skipped.
+    pub fn finish_shard(self, positions: &[u32]) -> Result<()> {
+        self.complete(Some(positions))
+    }
+
+    fn complete(mut self, positions: Option<&[u32]>) -> Result<()> {
         self.flush()?;
         let failed = |error| explain(error, "write", &self.destination);
         for_each_image(&self.journal_path, self.images, |entry| {
@@ -216,25 +227,54 @@ impl CacheWriter {
                 .ok_or_else(|| anyhow!("{} has no hash in the record", entry.name))?;
             self.file.write_all(&hash).map_err(failed)
         })?;
-        let mut files_bytes = 0;
+        if let Some(positions) = positions {
+            let mut next = positions.iter();
+            for_each_entry(&self.journal_path, |entry| {
+                let position = next.next().copied().and_then(|at| i32::try_from(at).ok());
+                let position = position.ok_or_else(|| anyhow!("{} has no position", entry.name))?;
+                match entry.outcome {
+                    Outcome::Feature(_) => {
+                        self.file.write_all(&position.to_le_bytes()).map_err(failed)
+                    }
+                    Outcome::Skipped(_) => Ok(()),
+                }
+            })?;
+        }
+        let mut texts = TextBytes::default();
         for_each_image(&self.journal_path, self.images, |entry| {
             // Names are joined by newlines, so none may hold one.
             let name = entry.name.replace('\n', "\\n");
-            let separator: &[u8] = if files_bytes == 0 { b"" } else { b"\n" };
-            files_bytes += (separator.len() + name.len()) as u64;
+            let separator: &[u8] = if texts.files == 0 { b"" } else { b"\n" };
+            texts.files += (separator.len() + name.len()) as u64;
             self.file
                 .write_all(separator)
                 .and_then(|()| self.file.write_all(name.as_bytes()))
                 .map_err(failed)
         })?;
+        if let Some(positions) = positions {
+            let mut next = positions.iter();
+            for_each_entry(&self.journal_path, |entry| {
+                let position = next.next().copied().unwrap_or_default();
+                let Outcome::Skipped(reason) = &entry.outcome else {
+                    return Ok(());
+                };
+                let name = entry.name.clone();
+                let reason = reason.clone();
+                let mut line = serde_json::to_vec(&Skipped {
+                    position,
+                    name,
+                    reason,
+                })?;
+                line.push(b'\n');
+                texts.skipped += line.len() as u64;
+                self.file.write_all(&line).map_err(failed)
+            })?;
+        }
         let reserved = self.header.reserved_bytes();
         self.file.flush().map_err(failed)?;
         let file = self.file.get_mut();
         let checksum = hexadecimal(&hash_from(file, data_start(&self.header)).map_err(failed)?);
-        let mut header = self
-            .header
-            .json(self.images, files_bytes, &checksum)
-            .into_bytes();
+        let mut header = self.header.json(self.images, texts, &checksum).into_bytes();
         header.resize(reserved, b' ');
         file.seek(SeekFrom::Start(0))
             .and_then(|_| file.write_all(&(reserved as u64).to_le_bytes()))
@@ -353,6 +393,15 @@ fn for_each_image(
     Ok(())
 }
 
+/// Every image of a journal that was just written, unreadable ones included.
+fn for_each_entry(journal: &Path, mut each: impl FnMut(&Entry) -> Result<()>) -> Result<()> {
+    let mut reader = JournalReader::open(journal)?;
+    while let Some(entry) = reader.next()? {
+        each(&entry)?;
+    }
+    Ok(())
+}
+
 fn difference(old: &CacheHeader, new: &CacheHeader) -> String {
     if old.key != new.key {
         format!("another model or preprocessing ({})", old.model)
@@ -360,6 +409,8 @@ fn difference(old: &CacheHeader, new: &CacheHeader) -> String {
         "other classes".to_owned()
     } else if old.precision != new.precision {
         format!("--precision {}", old.precision.dtype().to_lowercase())
+    } else if old.shard != new.shard {
+        "another shard, or another list of images: some were added or removed since".to_owned()
     } else {
         "other settings".to_owned()
     }

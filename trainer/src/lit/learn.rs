@@ -17,14 +17,15 @@ use super::tower;
 use super::train::{self, Aims};
 use crate::progress::Progress;
 
-/// Steps that fit the joint space, and its learning rate.
-const SPACE_STEPS: usize = 400;
+/// Learning rate of the joint space.
 const SPACE_RATE: f64 = 1e-3;
 /// Synthetic images that captions are compared with, beside the real ones.
 const BANK: usize = 4_000;
 
 /// How long, from which seed, and on what.
 pub struct Course {
+    /// Steps that fit the joint space.
+    pub space_steps: usize,
     /// Steps of the bag of words that the text tower starts from.
     pub bag_steps: usize,
     /// Steps of the text tower.
@@ -57,7 +58,7 @@ pub fn learn(
         None => {
             let mut random = Random::new(run.seed, 1);
             let start = teacher.start(rank, config.embed_dim, &mut random)?;
-            let space = teacher.fit(start, &[], SPACE_STEPS, SPACE_RATE, &mut random)?;
+            let space = teacher.fit(start, &[], run.space_steps, SPACE_RATE, &mut random)?;
             Saved {
                 step: 0,
                 space,
@@ -212,8 +213,8 @@ mod tests {
             .chain(concepts.core_texts());
         let merges = Tokenizer::prune(Tokenizer::openai_merges(), core).unwrap();
         let tokenizer = Tokenizer::from_vocabulary(&merges).unwrap();
-        let mut text = tower::config(tokenizer.vocabulary_size());
-        (text.width, text.heads, text.mlp_width, text.layers) = (6, 2, 8, 2);
+        let mut text = tower::config(tokenizer.vocabulary_size(), 64, 2);
+        (text.width, text.heads, text.mlp_width) = (6, 2, 8);
         let config = ClipConfig {
             name: "tiny".into(),
             embed_dim: 8,
@@ -226,6 +227,7 @@ mod tests {
         let checkpoint = Checkpoint::new(folder.path(), &[b"run"]);
         let teacher = teacher();
         let mut course = Course {
+            space_steps: 400,
             bag_steps: 5,
             steps: 6,
             seed: 3,

@@ -12,7 +12,7 @@ use shared::clip::{ClipConfig, ImageTower, ImageTowerConfig};
 use crate::checkpoint;
 use crate::command::encode::say_skipped;
 use crate::data::Dataset;
-use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, encode, feature_key};
+use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, Worker, encode, feature_key};
 use crate::progress::say;
 
 /// An EfficientNet-Lite with the classifier that it was published with.
@@ -97,8 +97,10 @@ impl LockedTower {
             dataset,
             &self.config,
             &self.key,
-            &tower,
-            device,
+            &[Worker {
+                tower: &tower,
+                device,
+            }],
             &file,
             &options,
         )?;

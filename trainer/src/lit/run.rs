@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use shared::bundle::{Precision, TensorValues, Tensors, decode_tensors, encode_tensors};
 use shared::clip::preprocess::Preprocessing;
@@ -28,13 +28,8 @@ use crate::data::{self, Split};
 use crate::output::{create_folder, read_file, shown};
 use crate::progress::{duration_text, say};
 
-/// Width of the joint space.
-const JOINT_WIDTH: usize = 512;
-/// Steps that fit the image projection to the text features, and their learning rate.
-const REFIT_STEPS: usize = 300;
+/// Learning rate of fitting the image projection to the text features.
 const REFIT_RATE: f64 = 3e-4;
-/// Steps between checkpoints.
-const SAVE_EVERY: usize = 100;
 
 /// What a run is asked to do.
 pub struct Run {
@@ -43,8 +38,17 @@ pub struct Run {
     pub measure: Option<PathBuf>,
     pub concepts: PathBuf,
     pub vocabulary: Option<PathBuf>,
+    /// Width of the joint space.
+    pub joint_width: usize,
+    /// Width and layers of the text tower.
+    pub width: usize,
+    pub layers: usize,
+    /// Steps that fit the joint space; three quarters of them fit the image projection at the end.
+    pub space_steps: usize,
     pub bag_steps: usize,
     pub steps: usize,
+    /// Steps between checkpoints.
+    pub save_every: usize,
     pub seed: u64,
     pub out: PathBuf,
     pub work: PathBuf,
@@ -55,6 +59,13 @@ pub struct Run {
 /// Makes the model directory.
 pub fn run(run: &Run) -> Result<()> {
     let started = Instant::now();
+    if run.width == 0 || !run.width.is_multiple_of(tower::HEAD_WIDTH) {
+        bail!(
+            "--width {}: the width of the text tower must be a multiple of {}",
+            run.width,
+            tower::HEAD_WIDTH
+        );
+    }
     let locked = LockedTower::open(&run.tower)?;
     let concepts = Concepts::open(&run.concepts, locked.classes())?;
     create_folder(&run.work)?;
@@ -80,14 +91,16 @@ pub fn run(run: &Run) -> Result<()> {
         &run.device,
     )?;
     let teacher = teacher(&locked, &concepts, &photos, &run.device)?;
-    let config = clip_config(&locked, &tokenizer);
+    let config = clip_config(run, &locked, &tokenizer);
 
-    let parts: [&[u8]; 6] = [
+    let shape = [run.joint_width, run.width, run.layers, run.space_steps];
+    let parts: [&[u8]; 7] = [
         &read_file(&run.concepts)?,
         vocabulary.as_bytes(),
         &run.seed.to_le_bytes(),
         &(run.bag_steps as u64).to_le_bytes(),
         &(run.steps as u64).to_le_bytes(),
+        &shape.map(|size| (size as u64).to_le_bytes()).concat(),
         &photos
             .features
             .iter()
@@ -96,10 +109,11 @@ pub fn run(run: &Run) -> Result<()> {
     ];
     let checkpoint = Checkpoint::new(&run.work, &parts);
     let course = Course {
+        space_steps: run.space_steps,
         bag_steps: run.bag_steps,
         steps: run.steps,
         seed: run.seed,
-        save_every: SAVE_EVERY,
+        save_every: run.save_every,
         resume: run.resume,
         device: run.device.clone(),
     };
@@ -114,14 +128,18 @@ pub fn run(run: &Run) -> Result<()> {
 
     // From here on with the weights as they are stored.
     let text = decode_tensors("text", &encode_tensors(&text, Precision::F16)?)?;
-    let loaded = TextTower::load(&Weights::new(&text, &run.device), &config.text, JOINT_WIDTH)?;
+    let loaded = TextTower::load(
+        &Weights::new(&text, &run.device),
+        &config.text,
+        run.joint_width,
+    )?;
     let names = concepts.prototype_names();
     let features = [&[SINGLE], ENSEMBLE]
         .map(|templates| tower::class_features(&loaded, &tokenizer, &names, templates));
     let space = teacher.fit(
         space,
         &features,
-        REFIT_STEPS,
+        run.space_steps * 3 / 4,
         REFIT_RATE,
         &mut Random::new(run.seed, 3),
     )?;
@@ -146,7 +164,7 @@ pub fn run(run: &Run) -> Result<()> {
         minutes: started.elapsed().as_secs_f64() / 60.0,
         vocabulary: tokenizer.vocabulary_size(),
         words: seen.len(),
-        d: JOINT_WIDTH,
+        d: run.joint_width,
         text: format!(
             "{} layers, width {}, {} heads, {} tokens of context",
             config.text.layers, config.text.width, config.text.heads, config.text.context_length
@@ -217,15 +235,15 @@ fn teacher(
     )
 }
 
-fn clip_config(locked: &LockedTower, tokenizer: &Tokenizer) -> ClipConfig {
+fn clip_config(run: &Run, locked: &LockedTower, tokenizer: &Tokenizer) -> ClipConfig {
     let mut image = locked.image.clone();
     image.projection = true;
     ClipConfig {
         name: "compact".to_owned(),
-        embed_dim: JOINT_WIDTH,
+        embed_dim: run.joint_width,
         logit_scale: 1.0,
         image: ImageTowerConfig::EfficientnetLite(image),
-        text: tower::config(tokenizer.vocabulary_size()),
+        text: tower::config(tokenizer.vocabulary_size(), run.width, run.layers),
         preprocessing: Preprocessing::efficientnet_lite(),
     }
 }
@@ -238,18 +256,19 @@ fn all_tensors(
     text: Tensors,
 ) -> Result<Tensors> {
     let mut tensors = locked.tensors.clone();
+    let d = space.offset.dims()[1];
     let bias = space.offset.clone() - teacher.mean.clone().matmul(space.projection.clone());
     tensors.insert(
         "visual.proj.weight".to_owned(),
         TensorValues {
-            shape: vec![JOINT_WIDTH, locked.width()],
+            shape: vec![d, locked.width()],
             values: values(space.projection.clone().transpose())?,
         },
     );
     tensors.insert(
         "visual.proj.bias".to_owned(),
         TensorValues {
-            shape: vec![JOINT_WIDTH],
+            shape: vec![d],
             values: values(bias)?,
         },
     );

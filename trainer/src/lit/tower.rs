@@ -1,7 +1,7 @@
 //! The text tower being trained: its first weights, its names on the disk, its features.
 
 use anyhow::{Context, Result};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use shared::bundle::{TensorValues, Tensors};
 use shared::clip::config::TextTowerConfig;
@@ -10,19 +10,23 @@ use shared::clip::{Activation, Tokenizer, Weights, normalize};
 
 use super::matrix::values;
 use super::random::Random;
+use crate::training::module_checkpoint::numbered;
 
 /// Prompts that are encoded together.
 const TOGETHER: usize = 256;
 
-/// Shape of the text tower for a vocabulary of this size.
-pub fn config(vocabulary_size: usize) -> TextTowerConfig {
+/// Width of an attention head, as in CLIP.
+pub const HEAD_WIDTH: usize = 64;
+
+/// Shape of the text tower for a vocabulary of this size; `width` is a multiple of [`HEAD_WIDTH`].
+pub fn config(vocabulary_size: usize, width: usize, layers: usize) -> TextTowerConfig {
     TextTowerConfig {
         context_length: 32,
         vocabulary_size,
-        width: 320,
-        layers: 3,
-        heads: 5,
-        mlp_width: 512,
+        width,
+        layers,
+        heads: width / HEAD_WIDTH,
+        mlp_width: width * 8 / 5,
         activation: Activation::QuickGelu,
     }
 }
@@ -94,20 +98,7 @@ pub fn load(
     device: &Device,
 ) -> Result<TextTower> {
     let tower = TextTower::load(&Weights::new(tensors, device), config, d)?;
-    Ok(tower.map(&mut Numbering { next: 1 }))
-}
-
-struct Numbering {
-    next: u64,
-}
-
-impl ModuleMapper for Numbering {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (_, tensor, mapper) = param.consume();
-        let id = ParamId::from(self.next);
-        self.next += 1;
-        Param::from_mapped_value(id, tensor, mapper)
-    }
+    Ok(numbered(tower))
 }
 
 /// The weights of a tower under OpenAI's names.

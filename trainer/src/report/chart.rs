@@ -1,14 +1,17 @@
-//! The report's charts as HTML figures.
+//! The report's charts.
 
 use shared::bundle::Histogram;
 
+use super::axes::{Chart, Labels, Range};
+use super::drawing::DASHES;
 use super::figures::{
-    Curve, LossFigure, MapFigure, ReliabilityFigure, RocFigure, ScoreFigure, SimilarityFigure,
+    AblationFigure, AblationRow, Curve, LossFigure, MapFigure, ReliabilityFigure, RocFigure,
+    ScoreFigure, SimilarityFigure,
 };
-use super::svg::{Chart, DASHES, Labels, Range, dot_swatch, escape, swatch};
+use super::plot::{Legend, Plot};
 
 /// One method's scores on ID and OOD images, with the threshold.
-pub fn scores(figure: &ScoreFigure, id: &str) -> String {
+pub fn scores(figure: &ScoreFigure) -> Plot {
     let mut chart = histogram_chart(&figure.histogram);
     chart.mark(figure.threshold, "threshold");
     let title = format!("{}: scores", figure.method);
@@ -19,16 +22,18 @@ pub fn scores(figure: &ScoreFigure, id: &str) -> String {
         figure.threshold,
         shares_above(figure)
     );
-    let drawing = chart.finish(id, &title, &description);
-    figure_html(
-        &figure.method,
-        &drawing,
-        &legend(histogram_names(&figure.histogram)),
-    )
+    Plot {
+        caption: figure.method.clone(),
+        title,
+        description,
+        drawing: chart.finish(),
+        legend: lines(histogram_names(&figure.histogram)),
+        wide: false,
+    }
 }
 
 /// ROC curves over one OOD set: of as many methods, the first ones, as there are styles of lines.
-pub fn roc(figure: &RocFigure, id: &str) -> String {
+pub fn roc(figure: &RocFigure) -> Plot {
     let unit = Range {
         start: 0.0,
         end: 1.0,
@@ -55,13 +60,18 @@ pub fn roc(figure: &RocFigure, id: &str) -> String {
         figure.set,
         spoken.join(", ")
     );
-    let drawing = chart.finish(id, &title, &description);
-    let names = drawn.iter().map(|curve| curve.name.as_str());
-    figure_html(&figure.set, &drawing, &legend(names))
+    Plot {
+        caption: figure.set.clone(),
+        title,
+        description,
+        drawing: chart.finish(),
+        legend: lines(drawn.iter().map(|curve| curve.name.as_str())),
+        wide: false,
+    }
 }
 
 /// Accuracy by confidence of one method.
-pub fn reliability(figure: &ReliabilityFigure, id: &str) -> String {
+pub fn reliability(figure: &ReliabilityFigure) -> Plot {
     let unit = Range {
         start: 0.0,
         end: 1.0,
@@ -88,13 +98,18 @@ pub fn reliability(figure: &ReliabilityFigure, id: &str) -> String {
             )
         })
         .collect();
-    let title = format!("{}: reliability", figure.method);
-    let drawing = chart.finish(id, &title, &format!("{}.", spoken.join("; ")));
-    figure_html(&figure.method, &drawing, "")
+    Plot {
+        caption: figure.method.clone(),
+        title: format!("{}: reliability", figure.method),
+        description: format!("{}.", spoken.join("; ")),
+        drawing: chart.finish(),
+        legend: Legend::None,
+        wide: false,
+    }
 }
 
 /// Images and prompts in two dimensions.
-pub fn map(figure: &MapFigure, id: &str) -> String {
+pub fn map(figure: &MapFigure) -> Plot {
     let map = &figure.map;
     let across = map.points.iter().map(|point| f64::from(point.x));
     let up = map.points.iter().map(|point| f64::from(point.y));
@@ -118,21 +133,18 @@ pub fn map(figure: &MapFigure, id: &str) -> String {
         })
         .collect();
     let description = format!("A map of {}.", counts.join(", "));
-    let drawing = chart.finish(id, &map.title, &description);
-    let entries: String = map
-        .series
-        .iter()
-        .enumerate()
-        .map(|(series, name)| format!("<li>{}{}</li>", dot_swatch(series), escape(name)))
-        .collect();
-    format!(
-        "<figure class=\"wide\"><figcaption>{}</figcaption>{drawing}<ul class=\"legend\">{entries}</ul></figure>",
-        escape(&map.title)
-    )
+    Plot {
+        caption: map.title.clone(),
+        title: map.title.clone(),
+        description,
+        drawing: chart.finish(),
+        legend: Legend::Dots(map.series.clone()),
+        wide: true,
+    }
 }
 
 /// The losses of one training stage.
-pub fn losses(figure: &LossFigure, id: &str) -> String {
+pub fn losses(figure: &LossFigure) -> Plot {
     let all = |values: fn(&Curve) -> &Vec<f64>| figure.curves.iter().flat_map(values).copied();
     let mut chart = Chart::new(
         Range::of(all(|curve| &curve.x)),
@@ -149,13 +161,18 @@ pub fn losses(figure: &LossFigure, id: &str) -> String {
         }
     }
     let description = format!("Losses during {}: {}.", figure.stage, spoken.join("; "));
-    let drawing = chart.finish(id, &figure.stage, &description);
-    let names = figure.curves.iter().map(|curve| curve.name.as_str());
-    figure_html(&figure.stage, &drawing, &legend(names))
+    Plot {
+        caption: figure.stage.clone(),
+        title: figure.stage.clone(),
+        description,
+        drawing: chart.finish(),
+        legend: lines(figure.curves.iter().map(|curve| curve.name.as_str())),
+        wide: false,
+    }
 }
 
 /// Cosines with one kind of prompt.
-pub fn similarity(figure: &SimilarityFigure, id: &str) -> String {
+pub fn similarity(figure: &SimilarityFigure) -> Plot {
     let histogram = &figure.histogram;
     let description = format!(
         "Distribution of {} for {}. {}",
@@ -171,12 +188,42 @@ pub fn similarity(figure: &SimilarityFigure, id: &str) -> String {
             .collect::<Vec<_>>()
             .join(" ")
     );
-    let drawing = histogram_chart(histogram).finish(id, &histogram.title, &description);
-    figure_html(
-        &histogram.title,
-        &drawing,
-        &legend(histogram_names(histogram)),
-    )
+    Plot {
+        caption: histogram.title.clone(),
+        title: histogram.title.clone(),
+        description,
+        drawing: histogram_chart(histogram).finish(),
+        legend: lines(histogram_names(histogram)),
+        wide: false,
+    }
+}
+
+/// One rate by what was changed, with its deviation over seeds as a line through the dot.
+pub fn ablation(figure: &AblationFigure) -> Plot {
+    let reach = |row: &AblationRow| {
+        let half = row.deviation.unwrap_or_default();
+        [row.rate - half, row.rate + half]
+    };
+    let names: Vec<&str> = figure.rows.iter().map(|row| row.name.as_str()).collect();
+    let range = Range::of(figure.rows.iter().flat_map(reach)).padded(0.08);
+    let mut chart = Chart::of_names(range, Labels::PerCent, &figure.rate, &names);
+    let mut spoken = Vec::new();
+    for (place, row) in figure.rows.iter().enumerate() {
+        let height = place as f64;
+        // What the others are measured against stands out by its colour.
+        let series = usize::from(!row.own);
+        chart.whisker(reach(row), height);
+        chart.point((row.rate, height), series);
+        spoken.push(format!("{} {:.1}", row.name, 100.0 * row.rate));
+    }
+    Plot {
+        caption: format!("{}: {}", figure.title, figure.rate.trim_end_matches(", %")),
+        title: format!("{}: {}", figure.title, figure.rate),
+        description: format!("In per cent: {}.", spoken.join("; ")),
+        drawing: chart.finish(),
+        legend: Legend::None,
+        wide: false,
+    }
 }
 
 fn histogram_chart(histogram: &Histogram) -> Chart {
@@ -211,19 +258,8 @@ fn histogram_chart(histogram: &Histogram) -> Chart {
     chart
 }
 
-fn figure_html(caption: &str, drawing: &str, legend: &str) -> String {
-    format!(
-        "<figure><figcaption>{}</figcaption>{drawing}{legend}</figure>",
-        escape(caption)
-    )
-}
-
-fn legend<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let entries: String = names
-        .enumerate()
-        .map(|(series, name)| format!("<li>{}{}</li>", swatch(series), escape(name)))
-        .collect();
-    format!("<ul class=\"legend\">{entries}</ul>")
+fn lines<'a>(names: impl Iterator<Item = &'a str>) -> Legend {
+    Legend::Lines(names.map(str::to_owned).collect())
 }
 
 fn histogram_names(histogram: &Histogram) -> impl Iterator<Item = &str> {

@@ -24,6 +24,33 @@ pub struct Figures {
     /// Images and prompts in two dimensions (the paper's Fig. 4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<MapFigure>,
+    /// What each part of a method, or each value of a setting, is worth.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ablations: Vec<AblationFigure>,
+}
+
+/// One rate by what was changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AblationFigure {
+    /// What was changed: `Losses`, `Shots`.
+    pub title: String,
+    /// Which rate: `average AUROC, %`.
+    pub rate: String,
+    pub rows: Vec<AblationRow>,
+}
+
+/// One setting in an ablation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AblationRow {
+    /// `without NIS`, `p = 4`.
+    pub name: String,
+    /// Whether it is the setting that the others are measured against.
+    pub own: bool,
+    /// Mean over seeds, a fraction of one.
+    pub rate: f64,
+    /// Standard deviation over seeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<f64>,
 }
 
 /// Accuracy by confidence: the diagonal is a method whose probabilities mean what they say.

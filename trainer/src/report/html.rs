@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::Report;
-use super::chart;
+use super::gallery::{Section, sections};
 use super::results::{per_cent, results};
 use super::svg::escape;
 use crate::progress::duration_text;
@@ -29,43 +29,9 @@ pub fn write_html(report: &Report) -> String {
     page.push_str(&header(report, title));
     page.push_str(&results(report));
     page.push_str(&notes(report));
-    let figures = &report.figures;
-    page.push_str(&section(
-        "Scores",
-        "How each method's scores are distributed. What lies right of the threshold is taken for one of the classes; the less the sets overlap, the better.",
-        &figures.scores,
-        chart::scores,
-    ));
-    page.push_str(&section(
-        "ROC curves",
-        "For every threshold: how many in-distribution images are kept against how many others are taken for them. Up and to the left is better. Of more than eight methods, the first eight of the table are drawn.",
-        &figures.roc,
-        chart::roc,
-    ));
-    page.push_str(&section(
-        "Similarity to the prompts",
-        "Cosines between image and prompt features: in-distribution images should be near their positive prompts and far from the negative ones.",
-        &figures.similarities,
-        chart::similarity,
-    ));
-    page.push_str(&section(
-        "Reliability",
-        "How often the first choice is right by how sure it is. On the diagonal, probabilities mean what they say; below it, the method is too sure of itself.",
-        &figures.reliability,
-        chart::reliability,
-    ));
-    page.push_str(&section(
-        "Map",
-        "Images and prompts laid out so that neighbours in the joint space are neighbours here (t-SNE); distances between far groups mean little.",
-        figures.map.as_slice(),
-        chart::map,
-    ));
-    page.push_str(&section(
-        "Training",
-        "The losses of both stages.",
-        &figures.losses,
-        chart::losses,
-    ));
+    for section in sections(&report.figures) {
+        page.push_str(&figures(&section));
+    }
     page.push_str(&mistakes(report));
     page.push_str(&data(report));
     page.push_str(&run(report));
@@ -186,21 +152,14 @@ fn with_code(text: &str) -> String {
         .collect()
 }
 
-fn section<F>(
-    title: &str,
-    introduction: &str,
-    figures: &[F],
-    draw: fn(&F, id: &str) -> String,
-) -> String {
-    if figures.is_empty() {
-        return String::new();
-    }
+fn figures(section: &Section) -> String {
+    let (title, introduction) = (section.title, section.introduction);
     let name = title.to_lowercase().replace(' ', "-");
     let mut html = format!(
         "<section aria-labelledby=\"{name}\">\n<h2 id=\"{name}\">{title}</h2>\n<p class=\"soft\">{introduction}</p>\n<div class=\"figures\">\n"
     );
-    for (index, figure) in figures.iter().enumerate() {
-        html.push_str(&draw(figure, &format!("{name}-{index}")));
+    for (index, plot) in section.plots.iter().enumerate() {
+        html.push_str(&plot.html(&format!("{name}-{index}")));
         html.push('\n');
     }
     html.push_str("</div>\n</section>\n");
@@ -384,8 +343,8 @@ mod tests {
         assert!(
             !page.contains("http://") && !page.contains("https://") && !page.contains("<script")
         );
-        assert_eq!(page.matches("role=\"img\"").count(), 6);
-        assert_eq!(page.matches("<desc").count(), 6);
+        assert_eq!(page.matches("role=\"img\"").count(), 7);
+        assert_eq!(page.matches("<desc").count(), 7);
         for tag in [
             "section", "table", "figure", "div", "ul", "dl", "svg", "tr", "td", "th",
         ] {

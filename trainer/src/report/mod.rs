@@ -1,11 +1,18 @@
 //! What a run found: `report.json` for programs, a table for the terminal, and `report.html` for
 //! people.
 
+mod axes;
 mod chart;
+mod drawing;
 mod figures;
+mod files;
+mod gallery;
 mod html;
 mod json;
 mod measure;
+mod palette;
+mod plot;
+mod png;
 mod results;
 mod similarity;
 mod svg;
@@ -18,9 +25,10 @@ use serde_json::Value;
 use shared::score::MethodSettings;
 
 pub use figures::{
-    Figures, LossFigure, MapFigure, ReliabilityFigure, RocFigure, ScoreFigure, SimilarityFigure,
-    reliability,
+    AblationFigure, AblationRow, Figures, LossFigure, MapFigure, ReliabilityFigure, RocFigure,
+    ScoreFigure, SimilarityFigure, reliability,
 };
+pub use files::write as write_report;
 pub use html::write_html;
 pub use json::to_json;
 pub use measure::{MeasuredMethods, ScoredMethod, measure};
@@ -291,6 +299,16 @@ mod test_report {
                         y: vec![0.3, 0.8],
                     },
                     images: vec![3, 20],
+                }],
+                ablations: vec![AblationFigure {
+                    title: "Losses & more".into(),
+                    rate: "average AUROC, %".into(),
+                    rows: vec![AblationRow {
+                        name: "as it is".into(),
+                        own: true,
+                        rate: 0.97,
+                        deviation: Some(0.01),
+                    }],
                 }],
                 map: Some(MapFigure {
                     map: Map {

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use serde::Serialize;
-use shared::clip::preprocess::DecodeLimits;
+use sha2::{Digest, Sha256};
 
 use super::batches::shuffled;
-use crate::command::encode::say_skipped;
-use crate::data::{self, Dataset, Split, few_shot};
+use super::encoded::{Encoded, EncodedImages, Encoding, ImageSets};
+use crate::data::{self, few_shot};
 use crate::embedded;
-use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, encode, encode_patches};
+use crate::features::{FeatureCache, hexadecimal};
 use crate::model::ModelDirectory;
-use crate::output;
 use crate::progress::say;
 use crate::report::DataReport;
 
@@ -72,21 +71,6 @@ impl Patches {
 impl fmt::Debug for Patches {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "patches of {} images", self.images.len())
-    }
-}
-
-/// A dataset's features, with those of its patches where they were asked for.
-struct Encoded {
-    features: FeatureCache,
-    patches: Option<Arc<FeatureCache>>,
-}
-
-impl From<FeatureCache> for Encoded {
-    fn from(features: FeatureCache) -> Self {
-        Self {
-            features,
-            patches: None,
-        }
     }
 }
 
@@ -197,6 +181,19 @@ impl Experiment {
         sets.all(|set| set.patches.is_some())
     }
 
+    /// SHA-256 of the features of all sets, in hexadecimal: other images are another experiment.
+    pub fn digest(&self) -> String {
+        let mut digest = Sha256::new();
+        let own = [&self.learn, &self.selection, &self.calibration, &self.test];
+        for set in own.into_iter().chain(&self.ood) {
+            digest.update((set.images as u64).to_le_bytes());
+            for value in &set.features {
+                digest.update(value.to_le_bytes());
+            }
+        }
+        hexadecimal(&digest.finalize())
+    }
+
     /// What is learned from, and what is measured on.
     ///
     /// # Errors
@@ -292,14 +289,6 @@ pub struct ImageFolders<'a> {
     pub data: &'a Path,
     /// Name and folder of every out-of-distribution set.
     pub ood: &'a [(String, PathBuf)],
-    /// Where feature files are kept.
-    pub cache: PathBuf,
-    /// Images put through the tower together.
-    pub batch: usize,
-    /// Whether to encode patches too, for GL-MCM and LoCoOp.
-    pub patches: bool,
-    /// Larger images are left out.
-    pub limits: DecodeLimits,
 }
 
 impl Experiment {
@@ -346,84 +335,29 @@ impl Experiment {
         Ok(experiment)
     }
 
-    /// A person's own folders, encoded once and kept in `folders.cache`.
+    /// A person's own folders, encoded once and kept in `encoding.cache`.
     pub fn from_folders(
         model: &ModelDirectory,
         device: &Device,
         folders: &ImageFolders,
+        encoding: &Encoding,
         shots: usize,
         seed: u64,
     ) -> Result<Self> {
-        let dataset = data::open(folders.data)?;
-        dataset.require_classes()?;
-        for warning in &dataset.warnings {
-            say(&format!("note: {warning}"));
-        }
-        let loaded = model.image_tower(device)?;
-        output::create_folder(&folders.cache)?;
-        let options = EncodeOptions {
-            batch: folders.batch,
-            precision: FeaturePrecision::F16,
-            limits: folders.limits,
-            resume: true,
+        let data = data::open(folders.data)?;
+        let ood = folders
+            .ood
+            .iter()
+            .map(|(name, folder)| Ok((name.clone(), data::open_unlabelled(folder)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let sets = ImageSets {
+            data: &data,
+            ood: &ood,
         };
-        let encoded = |dataset: &Dataset, name: &str| -> Result<Encoded> {
-            let file = folders.cache.join(format!("{name}.safetensors"));
-            let report = encode(
-                dataset,
-                &model.config,
-                &loaded.key,
-                &loaded.tower,
-                device,
-                &file,
-                &options,
-            )?;
-            say_skipped(&report);
-            let features = FeatureCache::open(&file)?;
-            let patches = if folders.patches {
-                let file = folders.cache.join(format!("{name}-patches.safetensors"));
-                let patches = encode_patches(
-                    dataset,
-                    model,
-                    &loaded,
-                    device,
-                    &features,
-                    &file,
-                    &folders.limits,
-                )?;
-                Some(Arc::new(patches))
-            } else {
-                None
-            };
-            Ok(Encoded { features, patches })
-        };
-        let (train, test) = if dataset.is_split() {
-            let test = encoded(&dataset.split(Split::Test)?, "id-test")?;
-            (
-                encoded(&dataset.split(Split::Train)?, "id-train")?,
-                Some(test),
-            )
-        } else {
-            (encoded(&dataset, "id")?, None)
-        };
-        let mut ood = Vec::new();
-        for (name, folder) in folders.ood {
-            let dataset = data::open_unlabelled(folder)?;
-            let cache = encoded(&dataset, &format!("ood-{}", file_name(name)))?;
-            ood.push((name.clone(), cache, folder.display().to_string()));
-        }
-        Self::assemble(
-            &train,
-            test.as_ref(),
-            ood.iter()
-                .map(|(name, cache, source)| (name.as_str(), cache, source.as_str())),
-            &folders.data.display().to_string(),
-            shots,
-            seed,
-        )
+        EncodedImages::encode(model, device, &sets, encoding)?.experiment(shots, seed)
     }
 
-    fn assemble<'a>(
+    pub(super) fn assemble<'a>(
         train: &Encoded,
         test: Option<&Encoded>,
         ood: impl Iterator<Item = (&'a str, &'a Encoded, &'a str)>,
@@ -586,19 +520,6 @@ fn described(set: &ImageSet, used_for: &str, classes: usize, source: &str) -> Da
         skipped: 0,
         source: source.into(),
     }
-}
-
-/// A set's name as part of a file name.
-fn file_name(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_alphanumeric() || c == '-' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect()
 }
 
 /// Reads `NAME=DIR`.

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use shared::clip::tokenizer::KnownWords;
-use shared::clip::{TextTower, Tokenizer, normalize};
+use shared::clip::{NoTextTower, TextTower, Tokenizer, normalize};
 use shared::prompt::template;
 use shared::score::{ClassFeatures, far_labels};
 
@@ -45,7 +46,8 @@ const PROMPT_BATCH: usize = 256;
 
 /// What the text tower makes of class names and negative labels, ready for scoring.
 pub struct NegativeLabels {
-    /// Unit features `[classes, d]` of the "no" prompts, the mean of [`template::NO`].
+    /// Unit features `[classes, d]` of the "no" prompts: of the model's own "no" text tower, or the mean
+    /// of [`template::NO`] in the one text tower.
     no: Vec<f32>,
     /// Unit features `[classes, d]` of the class names in the prompt of the labels.
     named: Vec<f32>,
@@ -83,11 +85,7 @@ pub fn negative_labels(
         return Ok(None);
     }
     let since = Instant::now();
-    let text = Text {
-        tower: frozen_text_tower(model, device)?,
-        tokenizer: model.tokenizer()?,
-        width: model.config.embed_dim,
-    };
+    let text = Text::of(model, device)?;
     let known = model.words()?.map(|words| KnownWords::parse(&words));
     let (nouns, adjectives) = pool(known.as_ref(), most);
     let modified: Vec<String> = adjectives
@@ -111,7 +109,10 @@ pub fn negative_labels(
     let words = pool("adjectives", &adjectives)?;
     let conjugated = pool("modified superclass names", &modified)?;
     let seconds = since.elapsed().as_secs_f64();
-    let no = text.encode("\"no\" prompts", classes, &template::NO)?;
+    let no = match model.no_text_tower(&device.clone().autodiff())? {
+        Some(tower) => text.encode_no(&tower.no_grad(), classes)?,
+        None => text.encode("\"no\" prompts", classes, &template::NO)?,
+    };
     Ok(Some(NegativeLabels {
         no,
         named,
@@ -120,6 +121,16 @@ pub fn negative_labels(
         seconds,
         no_seconds: since.elapsed().as_secs_f64() - seconds,
     }))
+}
+
+/// Unit features `[names, d]` of names in hand-written prompts: the direction of the mean over these.
+pub fn encode_names(
+    model: &ModelDirectory,
+    names: &[String],
+    templates: &[&str],
+    device: &Device,
+) -> Result<Vec<f32>> {
+    Text::of(model, device)?.encode("hand-written prompts", names, templates)
 }
 
 impl NegativeLabels {
@@ -219,8 +230,40 @@ struct Text {
 }
 
 impl Text {
+    fn of(model: &ModelDirectory, device: &Device) -> Result<Self> {
+        Ok(Self {
+            tower: frozen_text_tower(model, device)?,
+            tokenizer: model.tokenizer()?,
+            width: model.config.embed_dim,
+        })
+    }
+
     /// Unit features `[names, d]`: the direction of the mean over the templates.
     fn encode(&self, title: &str, names: &[String], templates: &[&str]) -> Result<Vec<f32>> {
+        self.encode_by(title, names, templates, |prompts| {
+            self.tower.forward(prompts)
+        })
+    }
+
+    /// The same by CLIPN's "no" text tower: of the prompt that says "yes" where its "no" prompts are
+    /// learned, else of those written by hand, as in its two releases.
+    fn encode_no(&self, tower: &NoTextTower, names: &[String]) -> Result<Vec<f32>> {
+        let templates: &[&str] = match tower.prompts() {
+            Some(_) => &[template::PHOTO],
+            None => &template::NO,
+        };
+        self.encode_by("\"no\" prompts", names, templates, |prompts| {
+            tower.forward(prompts)
+        })
+    }
+
+    fn encode_by(
+        &self,
+        title: &str,
+        names: &[String],
+        templates: &[&str],
+        forward: impl Fn(&[Vec<u32>]) -> Tensor<2>,
+    ) -> Result<Vec<f32>> {
         let label = format!("encoding {title}");
         let progress = Progress::new(label, "prompts", (names.len() * templates.len()) as u64);
         let mut features = Vec::with_capacity(names.len() * self.width);
@@ -233,7 +276,7 @@ impl Text {
             for template in templates {
                 let length = self.tower.context_length();
                 let prompts = template::tokenize(&self.tokenizer, template, &names, length);
-                let unit = normalize(self.tower.forward(&prompts)).inner();
+                let unit = normalize(forward(&prompts)).inner();
                 sum = Some(match sum {
                     Some(sum) => sum + unit,
                     None => unit,

@@ -3,12 +3,14 @@
 pub mod batches;
 pub mod bundle;
 pub mod config;
+pub mod encoded;
 pub mod evaluate;
 pub mod experiment;
 pub mod labels;
 pub mod learner;
 pub mod locoop;
 pub mod map;
+pub mod module_checkpoint;
 pub mod negative;
 pub mod positive;
 pub mod probe;

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
 use shared::clip::{ClipConfig, TextTower, Tokenizer, Weights, normalize};
 use shared::prompt::{ContextEncoder, PromptEncoder, template};
-use shared::score::{ClassFeatures, Input};
+use shared::score::{ClassFeatures, Input, odin_step};
 
 use super::batches::LabelledFeatures;
 use super::config::TrainingConfig;
@@ -253,6 +253,7 @@ pub fn learn(
     };
     learned.classes = ClassFeatures {
         react_clip: Some(react_clip(&experiment.learn.features)),
+        odin_step: Some(odin_step(model.config.embed_dim)),
         probe: probe_of_images,
         ..prompt_features(
             model,

@@ -23,11 +23,8 @@ use super::link::{Link, News};
 use super::photo::{Outcome, Photo, Standard};
 use super::{
     announcer, banner, bundle_panel, camera, class_panel, device_panel, dom, frame, intake,
-    method_panel, samples, tabs, take_away, threshold_panel, why,
+    method_panel, reload, samples, tabs, take_away, threshold_panel, why,
 };
-
-/// A worker that dies this often in a row, or a GPU lost this often, is not tried again.
-const PATIENCE: u32 = 3;
 
 /// Least milliseconds between two drawings of what comes back from the worker. Every card moves
 /// all others, so that drawing each by itself would take the time that the worker needs.
@@ -36,15 +33,15 @@ const PACE: f64 = 160.0;
 /// All that the page knows.
 #[derive(Default)]
 pub struct App {
-    link: Option<Link>,
+    pub(super) link: Option<Link>,
     workers: u32,
-    failures: u32,
-    queue: Queue,
-    photos: BTreeMap<PhotoId, Photo>,
+    pub(super) failures: u32,
+    pub(super) queue: Queue,
+    pub(super) photos: BTreeMap<PhotoId, Photo>,
     next: PhotoId,
-    opened: Option<Box<Opened>>,
-    source: Option<(BundleSource, Vec<File>)>,
-    device: DeviceChoice,
+    pub(super) opened: Option<Box<Opened>>,
+    pub(super) source: Option<(BundleSource, Vec<File>)>,
+    pub(super) device: DeviceChoice,
     classes: Vec<String>,
     edited: bool,
     /// With edited classes, for each method: see [`Report::Scored`].
@@ -55,9 +52,11 @@ pub struct App {
     chosen: Option<PhotoId>,
     queue_began: f64,
     /// Photos that came back and are not drawn yet, in this order.
-    undrawn: Vec<PhotoId>,
+    pub(super) undrawn: Vec<PhotoId>,
     drawing: bool,
     drawn: f64,
+    /// What an earlier life of this tab left.
+    left: Option<reload::Kept>,
 }
 
 thread_local! {
@@ -88,7 +87,14 @@ pub fn start() {
         "click",
         |_: Event| with(App::cancel),
     );
-    with(App::restart);
+    reload::start();
+    with(|app| {
+        app.take_up(reload::take());
+        app.restart();
+    });
+    if let Some(waiting) = dom::document().get_element_by_id("stuck") {
+        waiting.remove();
+    }
 }
 
 /// Takes photos in, in this order.
@@ -203,6 +209,7 @@ impl App {
                 self.outsiders = outsiders;
                 self.scored(classes, edited, &unknown, photos);
             }
+            Report::LoadingClasses { loaded, total } => class_panel::show_loading(loaded, total),
             Report::ClassesRefused { message } => class_panel::show_refusal(&message),
             Report::DeviceLost { message } => self.device_lost(&message),
         }
@@ -240,12 +247,17 @@ impl App {
             }
         }
         device_panel::show(&opened.device);
+        device_panel::show_memory(opened.memory);
         bundle_panel::show(&opened, self.source.is_some());
         let edited = self.edited;
         self.opened = Some(opened);
         self.show_settings();
+        let left = self.left.take().map(|left| left.classes);
         if !same {
             self.read_all_again();
+            if let Some(names) = left.filter(|names| !names.is_empty()) {
+                self.choose_classes(Some(names));
+            }
         } else if edited && let Some(link) = &self.link {
             link.send(
                 &Order::Classes {
@@ -257,27 +269,40 @@ impl App {
         self.pump();
     }
 
-    fn not_opened(&mut self, message: &str) {
-        if self.source.is_some() && self.opened.is_some() {
-            // Another bundle was asked for: the one that worked comes back.
-            banner::show(
-                "bundle",
-                "trouble",
-                &format!("{message} The page's own bundle is back in place."),
-            );
-            self.source = None;
-            self.restart();
+    /// Goes on as an earlier life of this tab was set, where that one had something to lose.
+    fn take_up(&mut self, left: Option<reload::Kept>) {
+        let Some(left) = left else { return };
+        let discarded = reload::was_discarded();
+        if left.photos == 0 && !discarded {
             return;
         }
-        device_panel::show_failure("No bundle");
-        banner::show_with("bundle", "trouble", message, "Try again", || {
-            with(App::restart)
-        });
+        self.method.clone_from(&left.method);
+        self.device = left.device;
+        device_panel::choose(self.device);
+        if left.photos > 0 {
+            let text = wording::lost_photos(left.photos, discarded);
+            banner::show("reload", "note", &text);
+        }
+        self.left = Some(left);
+    }
+
+    /// What another life of this tab will need.
+    pub fn kept(&self) -> reload::Kept {
+        reload::Kept {
+            photos: self.photos.len(),
+            method: self.method.clone(),
+            device: self.device,
+            classes: match self.edited {
+                true => self.classes.clone(),
+                false => Vec::new(),
+            },
+        }
     }
 
     fn read(&mut self, id: PhotoId, reading: Box<Reading>, thumbnail: Option<Uint8Array>) {
         self.failures = 0;
         device_panel::remember(&reading.timings);
+        device_panel::show_memory(reading.memory);
         let device = self.opened.as_ref().map(|opened| &opened.device);
         let kind = device.map_or("cpu", |device| device.kind.as_str());
         let name = device.map(|device| device.name.clone()).unwrap_or_default();
@@ -333,68 +358,6 @@ impl App {
         self.show_settings();
         self.show_all();
         self.pump();
-    }
-
-    fn device_lost(&mut self, message: &str) {
-        self.failures += 1;
-        self.queue.take_back();
-        if self.failures > PATIENCE {
-            self.device = DeviceChoice::Cpu;
-            device_panel::choose(self.device);
-            banner::show(
-                "device",
-                "trouble",
-                &format!("The GPU was lost again ({message}). The CPU takes over."),
-            );
-        } else {
-            banner::show(
-                "device",
-                "trouble",
-                &format!(
-                    "The GPU was lost ({message}). It is being set up again; the queue goes on."
-                ),
-            );
-        }
-        self.restart();
-    }
-
-    fn worker_died(&mut self, cause: &str) {
-        self.failures += 1;
-        let opening = device_panel::is_loading();
-        for id in self.queue.worker_died().given_up {
-            let message = format!(
-                "Reading it took more memory than the browser gives, or broke the program ({cause}). Scale the photo down and try again."
-            );
-            if let Some(photo) = self.photos.get_mut(&id) {
-                photo.outcome = Outcome::Unreadable(message);
-            }
-            self.undrawn.push(id);
-        }
-        self.draw_soon();
-        if opening && self.failures > PATIENCE {
-            self.link = None;
-            device_panel::show_failure("Not running");
-            let text = format!(
-                "The model could not be started ({cause}). Close other tabs to free memory, then try again."
-            );
-            banner::show_with("bundle", "trouble", &text, "Try again", || {
-                with(|app| {
-                    app.failures = 0;
-                    app.restart();
-                });
-            });
-            return;
-        }
-        if opening && self.device != DeviceChoice::Cpu {
-            self.device = DeviceChoice::Cpu;
-            device_panel::choose(self.device);
-            banner::show(
-                "device",
-                "trouble",
-                &format!("The device could not be used ({cause}). The CPU takes over."),
-            );
-        }
-        self.restart();
     }
 }
 
@@ -495,13 +458,22 @@ impl App {
         if let Some(body) = dom::document().body() {
             dom::set(&body, "data-photos", "some");
         }
+        banner::dismiss("reload");
         self.open_view("verdicts");
         self.pump();
         self.show_queue();
+        // A tab that crashes tells nobody before.
+        reload::keep(&self.kept());
     }
 
+    /// Drops what waits; asked once more, also what the worker is at.
     fn cancel(&mut self) {
-        for id in self.queue.cancel() {
+        let mut dropped = self.queue.cancel();
+        if dropped.is_empty() {
+            dropped = self.queue.abandon();
+            self.restart();
+        }
+        for id in dropped {
             // A photo that was read before and waits to be read again stays as it is.
             if self
                 .photos
@@ -551,6 +523,7 @@ impl App {
         self.show_queue();
         self.show_tally();
         self.show_why();
+        reload::keep(&self.kept());
     }
 
     /// Every verdict, to take away, newest photo first.
@@ -641,7 +614,7 @@ impl App {
         self.pump();
     }
 
-    fn draw_soon(&mut self) {
+    pub(super) fn draw_soon(&mut self) {
         if !std::mem::replace(&mut self.drawing, true) {
             frame::draw_after(self.drawn + PACE - dom::now(), || with(App::draw));
         }

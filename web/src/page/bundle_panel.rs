@@ -77,13 +77,15 @@ fn choose_folder(files: Vec<File>) {
 /// Shows the loaded bundle; `other` when it is not the page's own.
 pub fn show(opened: &Opened, other: bool) {
     dom::by_id::<Element>("bundle-name").set_text_content(Some(&opened.model));
-    let origin = if opened.cached {
-        ", from this browser's cache"
-    } else {
-        ""
+    let origin = match (opened.cached, opened.kept) {
+        (true, _) => ", from this browser's cache.",
+        (false, true) => ".",
+        (false, false) => {
+            ". This browser keeps no copy, because its storage is full or closed to the page: the next visit fetches it again, and does not work offline."
+        }
     };
     let text = format!(
-        "{} {}{origin}.",
+        "{} {}{origin}",
         opened.description,
         wording::bytes(opened.bytes)
     );

@@ -2,6 +2,7 @@
 
 use web::class_list;
 use web::message::UnknownWords;
+use web::wording;
 use web_sys::{Element, Event, HtmlButtonElement, HtmlElement, HtmlTextAreaElement, KeyboardEvent};
 
 use super::app::{self, App};
@@ -82,6 +83,15 @@ pub fn allow(has_text_tower: bool) {
 pub fn show_busy() {
     show_state("Reading the names…");
     dom::by_id::<HtmlButtonElement>("classes-apply").set_disabled(true);
+}
+
+/// The text tower is under way.
+pub fn show_loading(loaded: u64, total: u64) {
+    show_state(&format!(
+        "Loading the text tower: {} of {}",
+        wording::bytes(loaded),
+        wording::bytes(total)
+    ));
 }
 
 /// The list cannot be used.

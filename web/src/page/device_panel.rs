@@ -85,6 +85,17 @@ pub fn show(device: &DeviceReport) {
     show_timings();
 }
 
+/// Shows what the worker holds.
+pub fn show_memory(bytes: u64) {
+    let line: Element = dom::by_id("device-line");
+    let bytes_text = bytes.to_string();
+    if line.get_attribute("data-memory").as_deref() != Some(&bytes_text) {
+        dom::set(&line, "data-memory", &bytes_text);
+        let text = format!("The worker holds {} of memory.", wording::bytes(bytes));
+        dom::by_id::<Element>("device-memory").set_text_content(Some(&text));
+    }
+}
+
 /// Shows whether photos are being read.
 pub fn show_busy(busy: bool) {
     let line: Element = dom::by_id("device-line");

@@ -1,6 +1,6 @@
 //! The page's end of the line to the worker.
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web::message::{Order, Report};
 use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
@@ -12,6 +12,9 @@ pub struct Link {
     worker: Worker,
     number: u32,
     ready: bool,
+    /// The lock that the worker holds while it lives.
+    lock: String,
+    tell: fn(u32, News),
 }
 
 /// Something from the worker.
@@ -30,6 +33,8 @@ impl Link {
     pub fn start(number: u32, tell: fn(u32, News)) -> Result<Self, JsValue> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
+        let lock = format!("negprompt-worker-{}-{number}", js_sys::Math::random());
+        options.set_name(&lock);
         let worker = Worker::new_with_options("worker-start.js", &options)?;
         dom::on(&worker, "message", move |event: MessageEvent| {
             tell(number, read(&event.data()));
@@ -48,6 +53,8 @@ impl Link {
             worker,
             number,
             ready: false,
+            lock,
+            tell,
         })
     }
 
@@ -64,6 +71,25 @@ impl Link {
     /// The worker said that it takes orders.
     pub fn set_ready(&mut self) {
         self.ready = true;
+        self.watch();
+    }
+
+    /// Waits for the lock that the worker holds. The browser hands it on when the worker ends, also
+    /// one that nobody could report, as where the browser takes its memory back. (A worker that
+    /// was replaced is heard of under its old number, and ignored.)
+    fn watch(&self) {
+        let (number, tell) = (self.number, self.tell);
+        let gone = Closure::once_into_js(move || {
+            let cause = "it ended without a word, as when the browser runs out of memory";
+            tell(number, News::Died(cause.to_owned()));
+        });
+        let locks = Reflect::get(&dom::window().navigator(), &"locks".into());
+        let locks = locks.unwrap_or(JsValue::UNDEFINED);
+        let request = Reflect::get(&locks, &"request".into()).ok();
+        if let Some(request) = request.and_then(|request| request.dyn_into::<Function>().ok()) {
+            // Where there are no locks, a worker that can speak is still heard.
+            let _ = request.call2(&locks, &self.lock.as_str().into(), &gone);
+        }
     }
 
     /// Sends an order with its attachments.

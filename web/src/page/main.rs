@@ -31,6 +31,8 @@ mod method_panel;
 #[cfg(target_arch = "wasm32")]
 mod photo;
 #[cfg(target_arch = "wasm32")]
+mod reload;
+#[cfg(target_arch = "wasm32")]
 mod samples;
 #[cfg(target_arch = "wasm32")]
 mod tabs;
@@ -38,6 +40,8 @@ mod tabs;
 mod take_away;
 #[cfg(target_arch = "wasm32")]
 mod threshold_panel;
+#[cfg(target_arch = "wasm32")]
+mod trouble;
 #[cfg(target_arch = "wasm32")]
 mod why;
 

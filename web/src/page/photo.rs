@@ -20,6 +20,8 @@ pub struct Photo {
     pub card: Option<Card>,
     /// Address of its thumbnail.
     pub thumbnail: Option<String>,
+    /// What a program said of its failure; empty for nothing.
+    pub detail: String,
 }
 
 /// What came of a photo.
@@ -100,6 +102,7 @@ impl Photo {
             outcome: Outcome::Waiting,
             card: None,
             thumbnail: None,
+            detail: String::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use shared::bundle::{Bundle, Role, tensor_name};
+use shared::bundle::{Bundle, Role, Tensors, tensor_name};
 use shared::clip::tokenizer::KnownWords;
 use shared::clip::{TextTower, Tokenizer, Weights, normalize};
 use shared::prompt::{PromptEncoder, template};
@@ -38,15 +38,14 @@ struct NameFeatures {
 }
 
 impl TextSide {
-    /// Reads the text tower of a bundle.
+    /// Builds the text tower from its `tensors`, with the vocabulary and the contexts of `bundle`.
     ///
     /// # Errors
     /// What is missing or does not fit, in words.
-    pub fn new(bundle: &Bundle, own: &ClassFeatures) -> Result<Self, String> {
+    pub fn new(bundle: &Bundle, tensors: &Tensors, own: &ClassFeatures) -> Result<Self, String> {
         let said = |error: &dyn std::fmt::Display| format!("{error}.");
         let device = Device::flex();
         let config = &bundle.manifest.model;
-        let tensors = bundle.role(Role::TextTower).map_err(|error| said(&error))?;
         let tower = TextTower::load(
             &Weights::new(tensors, &device),
             &config.text,

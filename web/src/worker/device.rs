@@ -2,9 +2,11 @@
 
 use burn::tensor::Device;
 use js_sys::{Function, Object, Promise, Reflect};
+use shared::clip::ClipConfig;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web::message::{DeviceChoice, DeviceKind, DeviceReport, Report};
+use web::wording;
 
 use super::{browser, line};
 
@@ -45,9 +47,8 @@ pub fn cpu(note: Option<String>) -> Chosen {
     }
 }
 
-/// The device that `choice` asks for, or the CPU with the reason why not. `largest` is the
-/// largest tensor of the model in bytes.
-pub async fn choose(choice: DeviceChoice, largest: u64) -> Chosen {
+/// The device that `choice` asks for, or the CPU with the reason why not.
+pub async fn choose(choice: DeviceChoice, model: &ClipConfig) -> Chosen {
     if choice == DeviceChoice::Cpu {
         return cpu(None);
     }
@@ -62,15 +63,17 @@ pub async fn choose(choice: DeviceChoice, largest: u64) -> Chosen {
         );
         return cpu(Some(note));
     }
-    if adapter.binding < largest as f64 {
-        let note = format!(
-            "{} takes at most {:.0} MB in one buffer, and the model has a tensor of {:.0} MB. So the CPU computes.",
-            adapter.name,
-            adapter.binding / 1e6,
-            largest as f64 / 1e6
-        );
-        return cpu(Some(note));
-    }
+    let wanted = if adapter.software { 1 } else { GPU_BATCH };
+    let buffers = model.largest_image_buffers();
+    let Some(batch) = buffers.batch(adapter.binding as u64, wanted) else {
+        return cpu(Some(wording::too_large_for(
+            &adapter.name,
+            adapter.binding as u64,
+            &model.name,
+            buffers.least(),
+            &ClipConfig::published_within(adapter.binding as u64),
+        )));
+    };
     match Device::wgpu_options().init_with_setup_async().await {
         Ok((device, setup)) => {
             setup.device.set_device_lost_callback(|reason, message| {
@@ -81,7 +84,6 @@ pub async fn choose(choice: DeviceChoice, largest: u64) -> Chosen {
                 };
                 line::send(&Report::DeviceLost { message });
             });
-            let batch = if adapter.software { 1 } else { GPU_BATCH };
             let note = adapter.software.then(|| {
                 "A GPU imitated in software is slow: choose CPU or Automatic to go faster."
                     .to_owned()

@@ -1,8 +1,10 @@
 //! The image tower and what it computes.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use shared::bundle::{Bundle, KnownAnswer, Role};
-use shared::clip::{ClipConfig, ImageTower};
+use shared::bundle::{Bundle, BundleError, KnownAnswer, Part, Parts, TensorValues, decode_each};
+use shared::clip::{ClipConfig, ImageTower, Placed, Weights};
+
+use super::arrivals::Arrivals;
 
 /// The image tower on a device.
 pub struct Model {
@@ -13,22 +15,33 @@ pub struct Model {
 }
 
 impl Model {
-    /// Puts a bundle's image tower on `device`.
+    /// Puts an image tower on `device`, file by file as they arrive. Each tensor goes there at once, so
+    /// that beside the device's own memory one file and one tensor are held at most. The CPU's is
+    /// WASM's memory.
     ///
     /// # Errors
-    /// Names what is missing or of another shape.
-    pub fn new(bundle: &Bundle, device: &Device) -> Result<Self, String> {
-        let config: &ClipConfig = &bundle.manifest.model;
-        let tensors = bundle
-            .role(Role::ImageTower)
-            .map_err(|error| error.to_string())?;
-        let tower = ImageTower::load(tensors, config, device).map_err(|error| error.to_string())?;
-        Ok(Self {
-            tower,
+    /// A file that does not come or is damaged; names a tensor that is missing or of another shape.
+    pub async fn load(
+        config: &ClipConfig,
+        device: &Device,
+        mut files: Arrivals,
+    ) -> Result<(Self, Arrivals), String> {
+        let unusable =
+            |error: &dyn std::fmt::Display| format!("The image tower is not usable: {error}.");
+        let loaded = if ImageTower::takes_placed(config, device) {
+            let placed = tensors(&mut files, |tensor| Placed::new(tensor, device)).await?;
+            ImageTower::from_weights(&Weights::placed(&placed, device), config)
+        } else {
+            let tensors = tensors(&mut files, |tensor| tensor).await?;
+            ImageTower::load(&tensors, config, device)
+        };
+        let model = Self {
+            tower: loaded.map_err(|error| unusable(&error))?,
             device: device.clone(),
             size: config.image.image_size(),
             width: config.embed_dim,
-        })
+        };
+        Ok((model, files))
     }
 
     /// Preprocessed photos `[batch, 3, size, size]`, one after the other → image features,
@@ -85,4 +98,23 @@ impl Model {
             )),
         }
     }
+}
+
+/// The tensors of files, each put where `place` puts it as soon as it is decoded.
+///
+/// # Errors
+/// A file that does not come or is damaged, or does not fit the others.
+pub async fn tensors<T: Part>(
+    files: &mut Arrivals,
+    place: impl Fn(TensorValues) -> T,
+) -> Result<std::collections::BTreeMap<String, T>, String> {
+    let said = |error: BundleError| format!("{error}.");
+    let mut parts = Parts::default();
+    while let Some((entry, bytes)) = files.next().await? {
+        decode_each(&entry.name, bytes, |name, tensor| {
+            parts.add(name, place(tensor))
+        })
+        .map_err(said)?;
+    }
+    parts.join().map_err(said)
 }

@@ -8,7 +8,7 @@ use wasm_bindgen_futures::JsFuture;
 use web::animation::is_animated;
 use web_sys::{Blob, ImageBitmap, OffscreenCanvas, OffscreenCanvasRenderingContext2d};
 
-use super::{browser, source};
+use super::{browser, download};
 
 /// Long side of a thumbnail in pixels: a card's width on a dense screen.
 const THUMBNAIL: u32 = 560;
@@ -28,7 +28,8 @@ pub struct Decoded {
 /// # Errors
 /// Why not, with the way out.
 pub async fn read(blob: &Blob) -> Result<Decoded, String> {
-    let bytes = source::read_blob(blob).await.map_err(|error| {
+    let mut bytes = Vec::new();
+    download::copy(blob, &mut bytes).await.map_err(|error| {
         format!(
             "The file could not be read ({}). It may have been moved or changed; choose it again.",
             browser::said(&error)
@@ -84,6 +85,13 @@ fn sentence(error: &ImageError) -> String {
 async fn by_browser(blob: &Blob, limits: &DecodeLimits) -> Result<RgbImage, JsValue> {
     let bitmap = JsFuture::from(browser::scope().create_image_bitmap_with_blob(blob)?).await?;
     let bitmap: ImageBitmap = bitmap.dyn_into()?;
+    let image = pixels(&bitmap, limits);
+    // Its pixels are freed now, and not when the browser happens to look for them.
+    bitmap.close();
+    image
+}
+
+fn pixels(bitmap: &ImageBitmap, limits: &DecodeLimits) -> Result<RgbImage, JsValue> {
     let (width, height) = (bitmap.width(), bitmap.height());
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         return Err(JsValue::from_str("too large"));
@@ -91,10 +99,9 @@ async fn by_browser(blob: &Blob, limits: &DecodeLimits) -> Result<RgbImage, JsVa
     let canvas = OffscreenCanvas::new(width, height)?;
     let context = canvas.get_context("2d")?.ok_or("no canvas")?;
     let context: OffscreenCanvasRenderingContext2d = context.dyn_into()?;
-    context.draw_image_with_image_bitmap(&bitmap, 0.0, 0.0)?;
-    bitmap.close();
-    let (width_f, height_f) = (f64::from(width), f64::from(height));
-    let data = context.get_image_data(0.0, 0.0, width_f, height_f)?;
+    context.draw_image_with_image_bitmap(bitmap, 0.0, 0.0)?;
+    let data = context.get_image_data(0.0, 0.0, f64::from(width), f64::from(height))?;
+    canvas.set_width(0);
     from_rgba(width, height, &data.data().0).map_err(|error| JsValue::from_str(&error.to_string()))
 }
 

@@ -2,20 +2,17 @@
 
 use std::collections::HashMap;
 
-use js_sys::{Array, Reflect, Uint8Array};
 use shared::bundle::{FileEntry, MANIFEST_FILE, Manifest};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use web::message::BundleSource;
-use web_sys::{Blob, Cache, ReadableStreamDefaultReader, Request, RequestInit, Response, Url};
+use web_sys::{Blob, Url};
 
 use super::browser;
-
-/// The cache for the page's own bundle, and for those that the user typed the address of.
-const CACHES: [&str; 2] = ["negprompt-bundle", "negprompt-other-bundles"];
+use super::download::{self, Download, Failure};
+use super::kept::{self, Kept};
 
 /// Longest `bundle.json` that is read from the network, in bytes.
-const MOST_MANIFEST_BYTES: usize = 16_000_000;
+pub const MOST_MANIFEST_BYTES: usize = 16_000_000;
 
 /// Where files come from.
 pub enum Source {
@@ -23,13 +20,27 @@ pub enum Source {
     Web {
         /// Address of the folder, ending in a slash.
         base: String,
-        /// Kept files, by their SHA-256; `None` where the browser keeps nothing.
-        cache: Option<Cache>,
+        /// What is there already.
+        kept: Kept,
         /// Whether this is the page's own bundle.
         own: bool,
     },
     /// The user's disk.
     Disk(HashMap<String, Blob>),
+}
+
+/// Where a file came from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Origin {
+    /// The cache.
+    Kept,
+    /// The network, part of it perhaps with an earlier try.
+    Fetched {
+        /// Whether an earlier try had brought its beginning.
+        resumed: bool,
+    },
+    /// The user's disk.
+    Disk,
 }
 
 impl Source {
@@ -61,7 +72,7 @@ impl Source {
         };
         Ok(Self::Web {
             base: url.href(),
-            cache: cache(own).await,
+            kept: Kept::open(own).await,
             own,
         })
     }
@@ -71,223 +82,123 @@ impl Source {
     /// # Errors
     /// When it cannot be had, with the way out.
     pub async fn manifest(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
         match self {
-            Self::Disk(files) => read_disk(files, MANIFEST_FILE).await,
-            Self::Web { base, cache, own } => {
+            Self::Disk(files) => {
+                let blob = on_disk(files, MANIFEST_FILE)?;
+                copy(MANIFEST_FILE, blob, &mut bytes).await?;
+            }
+            Self::Web { base, kept, own } => {
                 let address = format!("{base}{MANIFEST_FILE}");
-                let fetched = fetch(&address, None, &mut |_| {}).await;
-                match (fetched, cache) {
-                    (Ok(bytes), Some(cache)) => {
-                        keep(cache, &address, &bytes).await;
-                        Ok(bytes)
-                    }
-                    (Ok(bytes), None) => Ok(bytes),
-                    (Err(failure), cache) => {
-                        // Without the network, what was kept of the last visit serves.
-                        let kept = match cache {
-                            Some(cache) => kept(cache, &address).await,
-                            None => None,
-                        };
-                        kept.ok_or_else(|| failure.explain(&address, *own))
-                    }
+                match download::small(&address).await {
+                    Ok(fetched) => bytes = fetched,
+                    // Without the network, what was kept of the last visit serves.
+                    Err(failure) => match kept.get(&address).await {
+                        Some(blob) => copy(MANIFEST_FILE, &blob, &mut bytes).await?,
+                        None => return Err(failure.explain(&address, *own)),
+                    },
                 }
             }
         }
+        Ok(bytes)
     }
 
-    /// A file of the bundle, verified, and whether it came out of the cache. `progress` is
-    /// told the bytes so far.
+    /// Keeps the manifest of a bundle whose files have all come, and drops those of earlier versions
+    /// of the page's own bundle. Not before: an update that breaks off leaves what was kept whole.
+    pub async fn settle(&self, bytes: &[u8], manifest: &Manifest) {
+        if let Self::Web { base, kept, own } = self {
+            kept.put_bytes(&format!("{base}{MANIFEST_FILE}"), bytes)
+                .await;
+            if *own {
+                kept.forget_others(manifest).await;
+            }
+        }
+    }
+
+    /// Whether the browser keeps for the next visit what it would have to.
+    pub fn keeps(&self) -> bool {
+        match self {
+            Self::Web { kept, .. } => kept.works(),
+            Self::Disk(_) => true,
+        }
+    }
+
+    /// A file of the bundle, outside of WASM's memory and not verified. `progress` is told the bytes
+    /// so far. What comes before a connection breaks off for good is kept for another try.
     ///
     /// # Errors
-    /// When it cannot be had or is not the one the manifest names.
+    /// When it cannot be had, with the way out.
     pub async fn file(
         &self,
         entry: &FileEntry,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<(Vec<u8>, bool), String> {
-        let verify =
-            |bytes: &[u8]| Manifest::verify(entry, bytes).map_err(|error| format!("{error}."));
-        let (base, cache, own) = match self {
-            Self::Disk(files) => {
-                let bytes = read_disk(files, &entry.name).await?;
-                verify(&bytes)?;
-                return Ok((bytes, false));
-            }
-            Self::Web { base, cache, own } => (base, cache, *own),
+        progress: &dyn Fn(u64),
+    ) -> Result<(Blob, Origin), String> {
+        let (base, kept, own) = match self {
+            Self::Disk(files) => return Ok((on_disk(files, &entry.name)?.clone(), Origin::Disk)),
+            Self::Web { base, kept, own } => (base, kept, *own),
         };
-        let key = format!(
-            "{}negprompt-file/{}",
-            browser::scope().location().origin() + "/",
-            entry.sha256
-        );
-        if let Some(cache) = cache
-            && let Some(bytes) = kept(cache, &key).await
-        {
-            if verify(&bytes).is_ok() {
-                progress(entry.bytes);
-                return Ok((bytes, true));
-            }
-            // A damaged copy is fetched again; if it cannot be deleted, it is overwritten.
-            let _ = JsFuture::from(cache.delete_with_str(&key)).await;
+        if let Some(blob) = kept.get(&kept::key(entry)).await {
+            progress(entry.bytes);
+            return Ok((blob, Origin::Kept));
         }
         let address = format!("{base}{}", entry.name);
-        let bytes = fetch(&address, Some(entry.bytes), progress)
-            .await
-            .map_err(|failure| failure.explain(&address, own))?;
-        verify(&bytes)?;
-        if let Some(cache) = cache {
-            keep(cache, &key, &bytes).await;
+        let mut download = Download::new(address.clone());
+        let part = kept::key_of_part(entry);
+        let start = kept.get(&part).await;
+        if let Some(start) = start.filter(|start| start.size() < entry.bytes as f64) {
+            download.go_on_from(&start);
         }
-        Ok((bytes, false))
-    }
-
-    /// Drops files of earlier versions of the page's own bundle from the cache.
-    pub async fn forget_others(&self, manifest: &Manifest) {
-        let Self::Web {
-            cache: Some(cache),
-            own: true,
-            ..
-        } = self
-        else {
-            return;
-        };
-        let Ok(keys) = JsFuture::from(cache.keys()).await else {
-            return;
-        };
-        for key in keys.unchecked_into::<Array>().iter() {
-            let request: Request = key.unchecked_into();
-            let url = request.url();
-            let old = url.contains("/negprompt-file/")
-                && !manifest
-                    .files
-                    .iter()
-                    .any(|entry| url.ends_with(&entry.sha256));
-            if old {
-                // What cannot be deleted only takes room.
-                let _ = JsFuture::from(cache.delete_with_request(&request)).await;
+        let resumed = download.is_begun();
+        if let Err(failure) = download.run(entry.bytes, progress).await {
+            let broke_off = matches!(failure, Failure::Network(_)) && download.is_begun();
+            if let Some(blob) = download.blob().filter(|_| broke_off) {
+                kept.put(&part, &blob).await;
             }
+            return Err(failure.explain(&address, own));
+        }
+        if resumed {
+            kept.forget(&part).await;
+        }
+        let Some(blob) = download.blob() else {
+            return Err(format!(
+                "{address} came, and the browser has no room for it. Close other tabs, then try again."
+            ));
+        };
+        Ok((blob, Origin::Fetched { resumed }))
+    }
+
+    /// Keeps a file that was verified; it need not come again.
+    pub async fn keep(&self, entry: &FileEntry, blob: &Blob) {
+        if let Self::Web { kept, .. } = self {
+            kept.put(&kept::key(entry), blob).await;
+        }
+    }
+
+    /// Forgets a file whose bytes turned out to be others than the manifest says.
+    pub async fn forget(&self, entry: &FileEntry) {
+        if let Self::Web { kept, .. } = self {
+            kept.forget(&kept::key(entry)).await;
         }
     }
 }
 
-/// Why a file did not come.
-enum Failure {
-    /// No answer.
-    Network(String),
-    /// An answer that is none of ours.
-    Status(u16),
-    /// More bytes than there should be.
-    Length,
-}
-
-impl Failure {
-    fn explain(&self, address: &str, own: bool) -> String {
-        match self {
-            Self::Network(cause) if own => format!(
-                "{address} could not be fetched ({cause}). Check the network, then try again."
-            ),
-            Self::Network(cause) => format!(
-                "{address} could not be fetched ({cause}). Either there is no answer from there, or that server does not let other pages read it (it has to send Access-Control-Allow-Origin). Open the folder from your disk instead."
-            ),
-            Self::Status(404) if own => format!(
-                "The page has no bundle: {address} is not there. Train one with `cargo run --release -p trainer`, build the page again, or open a bundle from your disk."
-            ),
-            Self::Status(status) => format!(
-                "{address} could not be fetched: the server answered {status}. Check the address."
-            ),
-            Self::Length => {
-                format!("{address} is longer than it should be; it is not a file of this bundle.")
-            }
-        }
-    }
-}
-
-async fn fetch(
-    address: &str,
-    expected: Option<u64>,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Vec<u8>, Failure> {
-    let network = |error: JsValue| Failure::Network(browser::said(&error));
-    let options = RequestInit::new();
-    if expected.is_none() {
-        // The manifest has no hash in its name, so it is always asked for.
-        Reflect::set(&options, &"cache".into(), &"no-cache".into()).map_err(network)?;
-    }
-    let request = Request::new_with_str_and_init(address, &options).map_err(network)?;
-    let response: Response = JsFuture::from(browser::scope().fetch_with_request(&request))
-        .await
-        .map_err(network)?
-        .unchecked_into();
-    if !response.ok() {
-        return Err(Failure::Status(response.status()));
-    }
-    let most = expected.map_or(MOST_MANIFEST_BYTES, |bytes| {
-        usize::try_from(bytes).unwrap_or(usize::MAX)
-    });
-    let mut bytes = Vec::with_capacity(expected.map_or(0, |_| most));
-    let Some(body) = response.body() else {
-        return Ok(bytes);
-    };
-    let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-    loop {
-        let part = JsFuture::from(reader.read()).await.map_err(network)?;
-        if browser::field(&part, "done").is_truthy() {
-            return Ok(bytes);
-        }
-        let part: Uint8Array = browser::field(&part, "value").unchecked_into();
-        if bytes.len() + part.length() as usize > most {
-            return Err(Failure::Length);
-        }
-        let start = bytes.len();
-        bytes.resize(start + part.length() as usize, 0);
-        part.copy_to(&mut bytes[start..]);
-        progress(bytes.len() as u64);
-    }
-}
-
-async fn read_disk(files: &HashMap<String, Blob>, name: &str) -> Result<Vec<u8>, String> {
-    let Some(blob) = files.get(name) else {
-        return Err(format!(
-            "The folder has no {name}; choose the whole folder `bundle` that a training run wrote."
-        ));
-    };
-    read_blob(blob).await.map_err(|error| {
+fn on_disk<'a>(files: &'a HashMap<String, Blob>, name: &str) -> Result<&'a Blob, String> {
+    files.get(name).ok_or_else(|| {
         format!(
-            "{name} could not be read ({}); choose the folder again.",
-            browser::said(&error)
+            "The folder has no {name}; choose the whole folder `bundle` that a training run wrote."
         )
     })
 }
 
-/// The bytes of a blob.
+/// Puts the bytes of a bundle's file in place of what `buffer` holds.
 ///
 /// # Errors
-/// The browser's, for example when the file was changed or removed since it was chosen.
-pub async fn read_blob(blob: &Blob) -> Result<Vec<u8>, JsValue> {
-    let buffer = JsFuture::from(blob.array_buffer()).await?;
-    Ok(Uint8Array::new(&buffer).to_vec())
-}
-
-/// `None` where the browser keeps nothing, as in private windows.
-async fn cache(own: bool) -> Option<Cache> {
-    let caches = browser::scope().caches().ok()?;
-    let opened = JsFuture::from(caches.open(CACHES[usize::from(!own)]))
-        .await
-        .ok()?;
-    Some(opened.unchecked_into())
-}
-
-async fn kept(cache: &Cache, key: &str) -> Option<Vec<u8>> {
-    let found = JsFuture::from(cache.match_with_str(key)).await.ok()?;
-    let response: Response = found.dyn_into().ok()?;
-    let buffer = JsFuture::from(response.array_buffer().ok()?).await.ok()?;
-    Some(Uint8Array::new(&buffer).to_vec())
-}
-
-/// A full disk or a private window only costs another download next time.
-async fn keep(cache: &Cache, key: &str, bytes: &[u8]) {
-    let body = Uint8Array::from(bytes);
-    if let Ok(response) = Response::new_with_opt_buffer_source(Some(&body)) {
-        let _ = JsFuture::from(cache.put_with_str(key, &response)).await;
-    }
+/// When the file was changed or removed since it was chosen.
+pub async fn copy(name: &str, blob: &Blob, buffer: &mut Vec<u8>) -> Result<(), String> {
+    download::copy(blob, buffer).await.map_err(|error| {
+        format!(
+            "{name} could not be read ({}); choose the bundle again.",
+            browser::said(&error)
+        )
+    })
 }

@@ -1,95 +1,81 @@
-//! Images a second from file to feature, beside onnxruntime with the same network.
+//! ViT-B/32's image tower on the CPU beside PyTorch's, in turns on one machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::Result;
+use clap::Args;
 
-use crate::{bundle, run};
+use super::child::Child;
+use super::machine::{self, median};
 
-/// What Python needs for the comparison.
-const PACKAGES: &str = "onnx onnxruntime pillow numpy safetensors";
+/// Sizes of the matrix product that stands for the machine's own limit.
+const PRODUCT: usize = 2048;
 
-/// Runs `trainer encode` with the compact model and the same network in onnxruntime over a folder of
-/// photos in turn, `rounds` times, and prints the median images a second of both.
+/// What `cargo xtask bench encode` takes.
+#[derive(Args)]
+pub struct Arguments {
+    /// Numbers of images at once
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8])]
+    batches: Vec<usize>,
+    /// Times that each is run, in turn
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// A Python with PyTorch; for --photos one with onnx, onnxruntime, pillow, numpy, safetensors
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
+    /// Instead: the compact model over this folder of photos, from file to feature, beside
+    /// onnxruntime with the same network
+    #[arg(long, value_name = "DIR")]
+    photos: Option<PathBuf>,
+}
+
+/// Measures and prints.
 ///
 /// # Errors
-/// When Python or one of its packages is missing, or one of the two fails.
-pub fn encode(root: &Path, photos: &Path, python: &str, rounds: usize) -> Result<()> {
-    run::show(Command::new(bundle::cargo()).current_dir(root).args([
-        "build",
-        "--release",
-        "--package",
-        "trainer",
-    ]))?;
-    let (mut ours, mut files, mut network) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds.max(1) {
-        ours.push(time_trainer(root, photos)?);
-        let theirs = time_runtime(root, photos, python)?;
-        files.push(rate(&theirs["files"])?);
-        let batches = theirs["network"].as_object().context("no network timing")?;
-        let best = batches.values().filter_map(Value::as_f64);
-        network.push(best.fold(0.0, f64::max));
+/// When the trainer does not build, or a program does not do its work.
+pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
+    if let Some(photos) = arguments.photos {
+        let python = arguments.python.unwrap_or_else(|| "python3".into());
+        let photos = std::path::absolute(photos)?;
+        return super::files::files(root, &photos, &python.to_string_lossy(), arguments.rounds);
     }
-    let [ours, files, network] = [ours, files, network].map(median);
-    println!("images a second, medians of {rounds}, the compact model's image tower:");
-    println!("  trainer encode, file to feature on disk   {ours:>8.1}");
-    println!("  onnxruntime, file to feature (Pillow)     {files:>8.1}");
-    println!("  onnxruntime, the network alone            {network:>8.1}");
+    let trainer = machine::trainer(root)?;
+    let python = machine::python(arguments.python)?;
+    println!("{}", machine::line(root));
+    let [burn, torch] = machine::product_rates(&trainer, &python, root, [PRODUCT; 3])?;
     println!(
-        "encode: ratio {:.2} to onnxruntime from files, {:.2} to its network alone",
-        ours / files,
-        ours / network
+        "limit: a product of {PRODUCT}×{PRODUCT}×{PRODUCT} in f32 runs at {burn:.0} GFLOP/s in Burn, {torch:.0} in PyTorch"
     );
-    Ok(())
-}
-
-fn time_trainer(root: &Path, photos: &Path) -> Result<f64> {
-    let folder = tempfile::tempdir()?;
-    let out = folder.path().join("features.safetensors");
-    let mut command = Command::new(run::target_folder(root).join("release/trainer"));
-    command
-        .current_dir(root)
-        .args(["encode", "--device", "cpu"]);
-    command.arg("--model").arg("models/compact");
-    command.arg("--data").arg(photos).arg("--out").arg(&out);
-    let since = Instant::now();
-    let output = command.output().context("trainer cannot be started")?;
-    let seconds = since.elapsed().as_secs_f64();
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr));
-    }
-    let bytes = std::fs::read(&out)?;
-    let tensors = safetensors::SafeTensors::deserialize(&bytes)?;
-    Ok(tensors.tensor("features")?.shape()[0] as f64 / seconds)
-}
-
-fn time_runtime(root: &Path, photos: &Path, python: &str) -> Result<Value> {
-    let mut command = Command::new(python);
-    command
-        .current_dir(root)
-        .arg("benches/reference/encode_onnxruntime.py")
-        .arg("models/compact")
-        .arg(photos);
-    let output = command
-        .output()
-        .with_context(|| format!("`{python}` cannot be started; name another with --python"))?;
-    if !output.status.success() {
-        bail!(
-            "{}\nIt needs: {python} -m pip install {PACKAGES}",
-            String::from_utf8_lossy(&output.stderr)
+    println!(
+        "ViT-B/32 image tower, random weights, f32; seconds a batch, medians of {}",
+        arguments.rounds
+    );
+    println!("| batch | this project | PyTorch | ratio |");
+    println!("|---|---|---|---|");
+    for &batch in &arguments.batches {
+        let size = ["--batch".to_owned(), batch.to_string()];
+        let script = root.join("benches/reference/encode_torch.py");
+        let mut ours = Child::start(
+            Command::new(&trainer)
+                .args(["time-step", "encode"])
+                .args(&size),
+        )?;
+        let mut theirs = Child::start(Command::new(&python).arg(script).args(&size))?;
+        let mut times: [Vec<f64>; 2] = Default::default();
+        for round in 0..=arguments.rounds.max(1) {
+            let pair = [ours.time()?.seconds, theirs.time()?.seconds];
+            // The first of each is for caches and thread pools.
+            if round > 0 {
+                times[0].push(pair[0]);
+                times[1].push(pair[1]);
+            }
+        }
+        let [ours, theirs] = times.map(median);
+        println!(
+            "| {batch} | {ours:.3} | {theirs:.3} | {:.2} |",
+            theirs / ours
         );
     }
-    serde_json::from_slice(&output.stdout).context("the script printed no JSON")
-}
-
-fn rate(value: &Value) -> Result<f64> {
-    value.as_f64().context("a rate is missing")
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    Ok(())
 }

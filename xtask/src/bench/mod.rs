@@ -2,7 +2,9 @@
 
 mod child;
 mod classes;
-mod encode;
+pub mod encode;
+mod files;
+pub mod load;
 mod machine;
 mod onnx;
 pub mod prompts;
@@ -11,7 +13,6 @@ pub mod score;
 mod visit;
 
 pub use classes::classes;
-pub use encode::encode;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,23 +33,25 @@ const WARM: u32 = 5;
 /// On a software adapter a photo takes many seconds.
 const SOFTWARE_RUNS: u32 = 3;
 
-/// Times one photo's encoding in Chromium: this page and onnxruntime-web, with the same network,
-/// on one thread of WASM and on WebGPU's software adapter.
+/// Times one photo's encoding in Chromium: this page and onnxruntime-web, with the same network, the
+/// image tower of `bundle` or of the page's own, on those of `devices`: `cpu`, one thread of WASM, and
+/// `gpu`, WebGPU's software adapter.
 ///
 /// # Errors
 /// When the page is not built, or something that the comparison needs is missing.
-pub fn web(root: &Path, runs: u32) -> Result<()> {
+pub fn web(root: &Path, bundle: Option<&Path>, devices: &[String], runs: u32) -> Result<()> {
     let page = built_page(root)?;
+    let bundle = bundle.map_or_else(|| page.join("bundle"), Path::to_path_buf);
     let runtime = runtime(root)?;
     let folder = run::other_target_folder(root, "web").join("bench");
     std::fs::create_dir_all(&folder)?;
-    onnx::write(&page.join("bundle"), &folder.join("model.onnx"))
+    let size = onnx::write(&bundle, &folder.join("model.onnx"))
         .context("the bundle's image tower could not be written as ONNX")?;
     for file in ["index.html", "bench.js"] {
         std::fs::copy(root.join("xtask/bench").join(file), folder.join(file))?;
     }
     let bench = Server::start(&[("/", &folder), ("/ort/", &runtime)], 0)?;
-    let page = Server::start(&[("/", &page)], 0)?;
+    let page = Server::start(&[("/", &page), ("/bundle/", &bundle)], 0)?;
     println!(
         "{:<34} {:>12} {:>12}",
         "one photo, milliseconds", "this page", RUNTIME
@@ -62,12 +65,15 @@ pub fn web(root: &Path, runs: u32) -> Result<()> {
             runs.min(SOFTWARE_RUNS),
         ),
     ] {
+        if !devices.iter().any(|wanted| wanted == device) {
+            continue;
+        }
         let options = Options {
             software_gpu: device == "gpu",
             ..Options::default()
         };
         let ours = time_page(&options, &page.address(), device, runs)?;
-        let theirs = time_runtime(&options, &bench.address(), provider, runs)?;
+        let theirs = time_runtime(&options, &bench.address(), provider, size, runs)?;
         println!("{name:<34} {ours:>12.1} {theirs:>12.1}");
     }
     Ok(())
@@ -122,11 +128,17 @@ fn time_page(options: &Options, address: &str, device: &str, runs: u32) -> Resul
         .context("the page shows no timing")
 }
 
-fn time_runtime(options: &Options, address: &str, provider: &str, runs: u32) -> Result<f64> {
+fn time_runtime(
+    options: &Options,
+    address: &str,
+    provider: &str,
+    size: u64,
+    runs: u32,
+) -> Result<f64> {
     let browser = Browser::start(options);
     browser.open(address);
     browser.wait("onnxruntime-web", 60, "return window.measure !== undefined");
-    browser.run_with("window.outcome = null; window.measure(...arguments).then((times) => { window.outcome = times; }, (error) => { window.outcome = String(error); })", json!([provider, WARM.min(runs), runs]));
+    browser.run_with("window.outcome = null; window.measure(...arguments).then((times) => { window.outcome = times; }, (error) => { window.outcome = String(error); })", json!([provider, size, WARM.min(runs), runs]));
     match browser.wait("its timings", 900, "return window.outcome") {
         Value::Array(times) => {
             let mut times: Vec<f64> = times.iter().filter_map(Value::as_f64).collect();

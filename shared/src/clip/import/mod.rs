@@ -8,18 +8,33 @@
 //! Canonical form: OpenAI's names, f32, `visual.…` for the image tower; a
 //! convolution that had a batch norm carries `weight` and `bias` instead.
 
-mod configuration;
+#[cfg(feature = "model")]
+mod canonical;
+#[cfg(feature = "model")]
 mod fold;
+mod inferred;
+#[cfg(feature = "model")]
 mod names;
+#[cfg(feature = "model")]
+mod no_tower;
+mod open_clip;
+mod parts;
+mod transformers;
 
-pub use configuration::{infer_config, open_clip_config, transformers_config};
+#[cfg(feature = "model")]
+pub use canonical::canonical;
+pub use inferred::infer_config;
+#[cfg(feature = "model")]
+pub use no_tower::PROMPTS as NO_PROMPTS;
+pub use open_clip::open_clip_config;
+pub use parts::check_parts;
+pub use transformers::transformers_config;
 
 /// The crate that opens checkpoints; [`canonical`] takes its tensors.
+#[cfg(feature = "model")]
 pub use burn_store;
 
-use burn::tensor::DType;
-use burn_store::bridge;
-use burn_store::burn_pack::Tensor as StoredTensor;
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::bundle::{TensorValues, Tensors};
@@ -75,6 +90,36 @@ pub enum ImportError {
         /// What is wrong and what was expected.
         cause: String,
     },
+    /// A tensor that this program's towers have no place for.
+    #[error(
+        "tensor `{name}` {shape:?} belongs to a part that this program does not compute: the \
+         features would be wrong without it; use a checkpoint of CLIP's own architecture"
+    )]
+    UnknownPart {
+        /// Name of the tensor.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+}
+
+impl ImportError {
+    fn configuration(file: &str, cause: impl ToString) -> Self {
+        Self::Configuration {
+            file: file.into(),
+            cause: cause.to_string(),
+        }
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(file: &str, json: &'a str) -> Result<T, ImportError> {
+    serde_json::from_str(json).map_err(|error| ImportError::configuration(file, error))
+}
+
+/// A side that does not fit becomes one that [`ClipConfig::check`](crate::clip::ClipConfig::check)
+/// refuses.
+fn pixels(side: usize) -> u32 {
+    u32::try_from(side).unwrap_or(u32::MAX)
 }
 
 /// A checkpoint in canonical form.
@@ -84,6 +129,9 @@ pub struct Checkpoint {
     pub tensors: Tensors,
     /// `exp(logit_scale)`, when the checkpoint has one.
     pub logit_scale: Option<f32>,
+    /// CLIPN's text tower for what an image does not show, under the names of a text tower, with its
+    /// learned prompts as [`NO_PROMPTS`].
+    pub no_text: Option<Tensors>,
     /// The classifier of an EfficientNet-Lite: weight `[classes, head_width]`, bias `[classes]`.
     pub classifier: Option<Classifier>,
 }
@@ -95,63 +143,4 @@ pub struct Classifier {
     pub weight: TensorValues,
     /// `[classes]`.
     pub bias: TensorValues,
-}
-
-/// Brings the tensors of one checkpoint into canonical form.
-///
-/// # Errors
-/// A foreign or incomplete checkpoint, or a tensor that cannot be read.
-pub fn canonical(stored: Vec<StoredTensor>) -> Result<Checkpoint, ImportError> {
-    let naming = names::Naming::of(&stored).ok_or_else(|| ImportError::Foreign {
-        count: stored.len(),
-        examples: stored
-            .iter()
-            .take(4)
-            .map(|tensor| format!("`{}`", tensor.name))
-            .collect::<Vec<_>>()
-            .join(", "),
-    })?;
-    let (renamed, _) = naming.remapper().remap(stored);
-    let mut tensors = Tensors::new();
-    for tensor in renamed {
-        // Integer tensors are counters and position ids: nothing to learn from them.
-        if tensor.dtype.is_float() {
-            let (name, values) = read(tensor)?;
-            tensors.insert(name, values);
-        }
-    }
-    names::fuse_attention(&mut tensors)?;
-    names::transpose_projections(&mut tensors)?;
-    fold::fold_batch_norms(&mut tensors, naming.batch_norm_epsilon())?;
-    let logit_scale = tensors
-        .remove("logit_scale")
-        .and_then(|scale| scale.values.first().map(|log| log.exp()));
-    let classifier = match (
-        tensors.remove("classifier.weight"),
-        tensors.remove("classifier.bias"),
-    ) {
-        (Some(weight), Some(bias)) => Some(Classifier { weight, bias }),
-        _ => None,
-    };
-    Ok(Checkpoint {
-        tensors,
-        logit_scale,
-        classifier,
-    })
-}
-
-fn read(tensor: StoredTensor) -> Result<(String, TensorValues), ImportError> {
-    let name = tensor.name.clone();
-    let unreadable = |cause: String| ImportError::Unreadable {
-        name: name.clone(),
-        cause,
-    };
-    let shape = tensor.shape.to_vec();
-    let data = bridge::into_data(tensor).map_err(|error| unreadable(error.to_string()))?;
-    let values = data
-        .convert_dtype(DType::F32)
-        .try_into_vec::<f32>()
-        .map_err(|error| unreadable(format!("{error:?}")))?;
-    let values = TensorValues::new(shape, values).map_err(|error| unreadable(error.to_string()))?;
-    Ok((name, values))
 }

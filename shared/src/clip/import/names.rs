@@ -12,7 +12,8 @@ const TRANSPOSED: &str = ".transposed";
 /// The namings that published checkpoints use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// OpenAI's state dict; open_clip's is the same, sometimes below `module.` or `text.`.
+    /// OpenAI's state dict; open_clip's is the same, sometimes below `module.` or `text.`, and
+    /// TinyCLIP's below `_image_encoder.` and `_text_encoder.`.
     OpenAi,
     /// Hugging Face `transformers`' `CLIPModel`.
     Transformers,
@@ -49,6 +50,11 @@ impl Naming {
             Self::OpenAi => &[
                 (r"^module\.", ""),
                 (r"^text\.", ""),
+                // TinyCLIP keeps the two towers and the scale in modules of their own.
+                (
+                    r"^_(image_encoder|text_encoder|logit_scale)\.(module\.)?",
+                    "",
+                ),
                 (r"^(visual\..*)bn(\d)\.", "${1}conv${2}.norm."),
                 (r"downsample\.1\.", "downsample.0.norm."),
             ],

@@ -1,5 +1,7 @@
-//! The image tower of the compact model as an ONNX file, so that another runtime can run the
-//! same network.
+//! The image tower of a bundle as an ONNX file, so that another runtime can run the same network.
+
+mod efficientnet;
+mod vit;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,115 +13,38 @@ use serde_json::Value;
 
 /// ONNX's number for 32-bit floats.
 const FLOAT: u64 = 1;
-/// ONNX's operator set: the one that brought `Clip` with inputs.
-const OPERATORS: u64 = 13;
+/// ONNX's number for 64-bit whole numbers.
+const INTEGER: u64 = 7;
+/// ONNX's operator set: the one that brought `LayerNormalization`.
+const OPERATORS: u64 = 17;
 
-/// Writes the image tower of `bundle` to `file`.
+/// Writes the image tower of `bundle` to `file`, and returns the side of its input in pixels.
 ///
 /// # Errors
-/// When the bundle holds no EfficientNet-Lite in single or half precision.
-pub fn write(bundle: &Path, file: &Path) -> Result<()> {
+/// When the bundle holds no EfficientNet-Lite or vision transformer in single or half precision.
+pub fn write(bundle: &Path, file: &Path) -> Result<u64> {
     let manifest: Value = serde_json::from_slice(&std::fs::read(bundle.join("bundle.json"))?)?;
-    let config = find(&manifest["model"]["image"], "stages")
-        .context("it is no EfficientNet-Lite, and only that is compared")?;
     let mut graph = Graph {
         weights: weights(bundle, &manifest)?,
         ..Graph::default()
     };
-    let number = |value: &Value, name: &str| {
-        value[name]
-            .as_u64()
-            .with_context(|| format!("the configuration has no {name}"))
-    };
-    let size = number(config, "image_size")?;
-    graph.constant("zero", &[], &[0.0]);
-    graph.constant("six", &[], &[6.0]);
-    let mut side = size;
-    let mut x = graph.convolution("visual.stem", "pixels", 3, 2, 1, &mut side, true)?;
-    let mut block = 0;
-    for stage in config["stages"]
-        .as_array()
-        .context("the configuration has no stages")?
-    {
-        for repeat in 0..number(stage, "repeats")? {
-            let stride = if repeat == 0 {
-                number(stage, "stride")?
-            } else {
-                1
-            };
-            let inputs = number(stage, if repeat == 0 { "input" } else { "output" })?;
-            let (kernel, expand, output) = (
-                number(stage, "kernel")?,
-                number(stage, "expand")?,
-                number(stage, "output")?,
-            );
-            let name = format!("visual.blocks.{block}");
-            let mut hidden = x.clone();
-            if expand != 1 {
-                hidden = graph.convolution(
-                    &format!("{name}.expand"),
-                    &hidden,
-                    1,
-                    1,
-                    1,
-                    &mut side,
-                    true,
-                )?;
-            }
-            hidden = graph.convolution(
-                &format!("{name}.depthwise"),
-                &hidden,
-                kernel,
-                stride,
-                inputs * expand,
-                &mut side,
-                true,
-            )?;
-            let projected = graph.convolution(
-                &format!("{name}.project"),
-                &hidden,
-                1,
-                1,
-                1,
-                &mut side,
-                false,
-            )?;
-            x = if stride == 1 && inputs == output {
-                graph.node("Add", &[&projected, &x], &format!("{name}.sum"), &[])
-            } else {
-                projected
-            };
-            block += 1;
+    let config = &manifest["model"]["image"];
+    let (output, size) = match config["kind"].as_str() {
+        Some("efficientnet-lite") => efficientnet::tower(&mut graph, config)?,
+        Some("vit") => vit::tower(&mut graph, config)?,
+        other => {
+            bail!("a tower of kind {other:?} is not compared; take an EfficientNet-Lite or a ViT")
         }
-    }
-    x = graph.convolution("visual.head", &x, 1, 1, 1, &mut side, true)?;
-    x = graph.node("GlobalAveragePool", &[&x], "pooled", &[]);
-    x = graph.node("Flatten", &[&x], "flat", &[]);
-    if config["projection"].as_bool() == Some(true) {
-        let (weight, bias) = (
-            graph.stored("visual.proj.weight")?,
-            graph.stored("visual.proj.bias")?,
-        );
-        x = graph.node(
-            "Gemm",
-            &[&x, &weight, &bias],
-            "projected",
-            &[("transB", Attribute::Integer(1))],
-        );
-    }
-    std::fs::write(file, graph.model(&x, size))?;
-    Ok(())
+    };
+    std::fs::write(file, graph.model(&output, size))?;
+    Ok(size)
 }
 
-/// The first object at or below `value` that has a field `name`.
-fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    if value.get(name).is_some() {
-        return Some(value);
-    }
-    value
-        .as_object()?
-        .values()
-        .find_map(|inner| find(inner, name))
+/// A whole number of the configuration.
+fn setting(config: &Value, name: &str) -> Result<u64> {
+    config[name]
+        .as_u64()
+        .with_context(|| format!("the configuration has no {name}"))
 }
 
 type Weights = HashMap<String, (Vec<u64>, Vec<f32>)>;
@@ -166,51 +91,6 @@ struct Graph {
 }
 
 impl Graph {
-    #[expect(clippy::too_many_arguments)]
-    fn convolution(
-        &mut self,
-        name: &str,
-        input: &str,
-        kernel: u64,
-        stride: u64,
-        groups: u64,
-        side: &mut u64,
-        activated: bool,
-    ) -> Result<String> {
-        let (weight, bias) = (
-            self.stored(&format!("{name}.weight"))?,
-            self.stored(&format!("{name}.bias"))?,
-        );
-        let output = side.div_ceil(stride);
-        let padding = ((output - 1) * stride + kernel).saturating_sub(*side);
-        let (before, after) = (padding / 2, padding - padding / 2);
-        *side = output;
-        let convolved = self.node(
-            "Conv",
-            &[input, &weight, &bias],
-            name,
-            &[
-                ("kernel_shape", Attribute::Integers(vec![kernel; 2])),
-                ("strides", Attribute::Integers(vec![stride; 2])),
-                (
-                    "pads",
-                    Attribute::Integers(vec![before, before, after, after]),
-                ),
-                ("group", Attribute::Integer(groups)),
-            ],
-        );
-        Ok(if activated {
-            self.node(
-                "Clip",
-                &[&convolved, "zero", "six"],
-                &format!("{name}.relu6"),
-                &[],
-            )
-        } else {
-            convolved
-        })
-    }
-
     /// Adds a node and returns the name of its output.
     fn node(
         &mut self,
@@ -219,11 +99,25 @@ impl Graph {
         output: &str,
         attributes: &[(&str, Attribute)],
     ) -> String {
+        self.add(operator, inputs, &[output], attributes);
+        output.to_owned()
+    }
+
+    /// Adds a node of several outputs.
+    fn add(
+        &mut self,
+        operator: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) {
         let mut node = Vec::new();
         for input in inputs {
             text(&mut node, 1, input);
         }
-        text(&mut node, 2, output);
+        for output in outputs {
+            text(&mut node, 2, output);
+        }
         text(&mut node, 4, operator);
         for (name, value) in attributes {
             let mut attribute = Vec::new();
@@ -243,34 +137,45 @@ impl Graph {
             bytes(&mut node, 5, &attribute);
         }
         bytes(&mut self.nodes, 1, &node);
-        output.to_owned()
+    }
+
+    fn take(&mut self, name: &str) -> Result<(Vec<u64>, Vec<f32>)> {
+        let taken = self.weights.remove(name);
+        taken.with_context(|| format!("the bundle has no tensor {name}"))
     }
 
     /// Puts a weight of the tower into the graph.
     fn stored(&mut self, name: &str) -> Result<String> {
-        let (shape, values) = self
-            .weights
-            .remove(name)
-            .with_context(|| format!("the bundle has no tensor {name}"))?;
+        let (shape, values) = self.take(name)?;
         self.constant(name, &shape, &values);
         Ok(name.to_owned())
     }
 
+    /// A list of whole numbers, such as a shape.
+    fn integers(&mut self, name: &str, values: &[i64]) {
+        let content: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        self.initializer(name, &[values.len() as u64], INTEGER, &content);
+    }
+
     fn constant(&mut self, name: &str, shape: &[u64], values: &[f32]) {
+        let content: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        self.initializer(name, shape, FLOAT, &content);
+    }
+
+    fn initializer(&mut self, name: &str, shape: &[u64], kind: u64, content: &[u8]) {
         let mut tensor = Vec::new();
         for length in shape {
             number(&mut tensor, 1, *length);
         }
-        number(&mut tensor, 2, FLOAT);
+        number(&mut tensor, 2, kind);
         text(&mut tensor, 8, name);
-        bytes(
-            &mut tensor,
-            9,
-            &values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect::<Vec<u8>>(),
-        );
+        bytes(&mut tensor, 9, content);
         bytes(&mut self.constants, 5, &tensor);
     }
 

@@ -1,0 +1,158 @@
+use super::msp::probe_probabilities;
+use super::softmax::{argmax, finite, log_odds_of_max, softmax};
+use super::{Input, Method, MethodSettings, Probe, ScoreError, ScoreScale, Similarities};
+
+/// `T` of ODIN, also of the gradient that moves the feature.
+const TEMPERATURE: f32 = 1000.0;
+
+/// `ε` of ODIN, in parts of the root mean square of the classifier's inputs.
+///
+/// ODIN's 0.0014 is a step on pixels scaled to unit variance; a unit feature of width `d` has the
+/// root mean square `1 / √d`.
+const STEP: f32 = 0.0014;
+
+/// ODIN: the largest softmax probability of the linear probe at a high temperature, after a small
+/// step of its input towards the class that it names.
+///
+/// ```text
+/// u~ = u + ε · sign(∇_u ln softmax_b(logits(u) / T))     b = argmax_i logits_i(u)
+/// score = T · (log-odds of max_i softmax_i(logits(u~) / T) − log-odds of 1 / k)
+/// ```
+///
+/// `T` is 1000 and `ε` 0.0014, the paper's. At that temperature every probability is `1 / k` to three
+/// digits; the score is their log-odds against `1 / k`, in logits, which ranks alike. ODIN moves the
+/// pixels, back through the whole network. Here the tower is frozen and the network that was trained is
+/// the probe, whose input is the unit-length image feature `u`: the step is taken there, with the same
+/// result from kept features, from images and in the browser, and its gradient has a closed form.
+///
+/// Source: Liang et al., *Enhancing The Reliability of Out-of-distribution Image Detection in Neural
+/// Networks*, ICLR 2018.
+pub struct Odin;
+
+impl Method for Odin {
+    fn id(&self) -> &'static str {
+        "odin"
+    }
+
+    fn name(&self) -> &'static str {
+        "ODIN"
+    }
+
+    fn equation(&self) -> &'static str {
+        "max_i softmax_i(logits / T) of a linear probe on the feature moved towards its class, as log-odds against 1 / k"
+    }
+
+    fn source(&self) -> &'static str {
+        "Liang et al., Enhancing The Reliability of Out-of-distribution Image Detection in Neural \
+         Networks, ICLR 2018"
+    }
+
+    fn needs(&self) -> &'static [Input] {
+        &[Input::PerturbedProbe, Input::Probe]
+    }
+
+    fn scale(&self) -> ScoreScale {
+        ScoreScale::Logit
+    }
+
+    fn default_settings(&self, _logit_scale: f32) -> MethodSettings {
+        MethodSettings::at_temperature(TEMPERATURE)
+    }
+
+    fn score(
+        &self,
+        similarities: &Similarities<'_>,
+        settings: &MethodSettings,
+    ) -> Result<f64, ScoreError> {
+        settings.check()?;
+        let logits = similarities.require(self.name(), Input::PerturbedProbe)?;
+        let temperature = f64::from(settings.temperature);
+        let log_odds = log_odds_of_max(self.name(), logits, 1.0 / temperature)?;
+        let of_chance = -((logits.len() - 1) as f64).ln();
+        finite(self.name(), temperature * (log_odds - of_chance))
+    }
+
+    fn class_probabilities(
+        &self,
+        similarities: &Similarities<'_>,
+        settings: &MethodSettings,
+    ) -> Result<Vec<f64>, ScoreError> {
+        probe_probabilities(self, similarities, settings)
+    }
+}
+
+/// How far ODIN moves each entry of a unit-length image feature of this width, `ε`.
+pub fn odin_step(width: usize) -> f32 {
+    STEP / (width as f32).sqrt()
+}
+
+/// Unit-length image features `[images, d]` moved by `step` towards the class that the probe names for
+/// each, by their `logits` `[images, k]`.
+///
+/// The gradient of `ln softmax_b(logits / T)` is `(w_b − Σ_i softmax_i(logits / T) w_i) / T`.
+pub(super) fn moved_to_class(
+    mut units: Vec<f32>,
+    logits: &[f32],
+    probe: &Probe,
+    step: f32,
+) -> Vec<f32> {
+    let classes = probe.bias.len();
+    let width = probe.weight.len().checked_div(classes).unwrap_or(0);
+    if width == 0 {
+        return units;
+    }
+    let mut gradient = vec![0.0f64; width];
+    for (unit, logits) in units
+        .chunks_exact_mut(width)
+        .zip(logits.chunks_exact(classes))
+    {
+        let named = argmax(logits);
+        gradient.fill(0.0);
+        let shares = softmax(logits, 1.0 / f64::from(TEMPERATURE));
+        for (class, (share, weights)) in shares
+            .iter()
+            .zip(probe.weight.chunks_exact(width))
+            .enumerate()
+        {
+            let factor = f64::from(u8::from(class == named)) - share;
+            for (gradient, weight) in gradient.iter_mut().zip(weights) {
+                *gradient += factor * f64::from(*weight);
+            }
+        }
+        for (value, gradient) in unit.iter_mut().zip(&gradient) {
+            if *gradient != 0.0 {
+                *value += step.copysign(*gradient as f32);
+            }
+        }
+    }
+    units
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_a_high_temperature_it_is_the_margin_over_the_mean_of_the_others() {
+        let similarities = Similarities::default()
+            .with(Input::PerturbedProbe, &[5.0, 1.0, 2.0, 0.0])
+            .with(Input::Probe, &[4.0, 1.0, 2.0, 0.0]);
+        let settings = Odin.default_settings(100.0);
+        let score = Odin.score(&similarities, &settings).unwrap();
+        assert!((score - 4.0).abs() < 0.01, "{score}");
+    }
+
+    #[test]
+    fn the_step_is_uphill_and_as_long_as_it_should_be() {
+        let probe = Probe {
+            weight: vec![1.0, 0.0, 0.0, 2.0, -1.0, 0.0],
+            bias: vec![0.0, 0.0, 0.5],
+        };
+        // The second class is named; its weights less the mean of all: (0, 4/3).
+        let step = odin_step(2);
+        let moved = moved_to_class(vec![0.6, 0.8], &[0.6, 1.6, -0.1], &probe, step);
+        assert!((moved[1] - 0.8 - step).abs() < 1e-7, "{moved:?}");
+        assert!((moved[0] - 0.6).abs() <= step + 1e-7);
+        assert!((step - 0.0014 / 2f32.sqrt()).abs() < 1e-9);
+    }
+}

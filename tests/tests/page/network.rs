@@ -1,0 +1,200 @@
+//! The network, cut in the middle of every file that a visit asks for, and storage without room.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::stage::{Stage, other_bundle, sample};
+use xtask::webdriver::Options;
+
+/// What a page with its stylesheet, samples, icon or second-visit files missing still does.
+const NOT_NEEDED: [&str; 5] = ["samples/", ".css", "icon", "webmanifest", "service-worker"];
+
+/// The page computes, or says what helps.
+const READY_OR_BANNER: &str = "
+    const state = document.querySelector('#device-line')?.dataset.state;
+    if (state === 'ready') return 'ready';
+    return document.querySelector('#banners .banner .act') ? 'banner' : null;";
+
+/// Forgets every visit: files, caches, service workers.
+fn forget(stage: &Stage) {
+    stage.browser.open("about:blank");
+    stage.browser.chromium(
+        "Storage.clearDataForOrigin",
+        json!({ "origin": stage.address.trim_end_matches('/'), "storageTypes": "all" }),
+    );
+    stage
+        .browser
+        .chromium("Network.clearBrowserCache", json!({}));
+}
+
+#[test]
+fn a_network_cut_at_any_file_of_a_first_visit_is_told_and_mended() {
+    let (stage, wire) = Stage::wired(&Options::default(), None);
+    stage.browser.open(&stage.address);
+    stage.wait_ready(300);
+    let paths: BTreeSet<String> = wire.asked().into_iter().map(|(path, _)| path).collect();
+    for needed in ["/start.js", "/worker-start.js", "/bundle/bundle.json"] {
+        assert!(paths.contains(needed), "{paths:?}");
+    }
+    let shards = paths.iter().filter(|path| path.ends_with(".safetensors"));
+    assert!(shards.count() >= 2, "{paths:?}");
+    let mut told = Vec::new();
+    for path in paths.iter().filter(|path| *path != "/") {
+        if NOT_NEEDED.iter().any(|part| path.contains(part)) {
+            continue;
+        }
+        forget(&stage);
+        wire.cut(path, 1);
+        stage.browser.open(&stage.address);
+        if path == "/start.js" {
+            // No script of the page's runs: the words wait in its style sheet.
+            stage
+                .browser
+                .run("document.getAnimations().forEach((late) => late.finish())");
+            let seen = "return getComputedStyle(document.querySelector('#stuck')).visibility";
+            assert_eq!(stage.browser.run(seen), "visible");
+            stage.browser.open(&stage.address);
+        } else if stage.browser.wait("an outcome", 60, READY_OR_BANNER) == "banner" {
+            let (said, detail) = stage.banner();
+            assert!(
+                said.contains("try again") || said.contains("Reload"),
+                "{path}: {said}"
+            );
+            told.push(format!("{path}: {said} [{detail}]"));
+            stage
+                .browser
+                .run("document.querySelector('#banners .banner .act').click()");
+        }
+        stage.wait_ready(60);
+        assert_eq!(wire.cuts_left(), 0, "{path} was not asked for");
+    }
+    // What the page cannot mend by itself it says.
+    assert!(
+        told.iter().any(|told| told.contains("bundle.json")),
+        "{told:#?}"
+    );
+    stage.show(&[sample("coffee.jpg")], 120);
+}
+
+#[test]
+fn a_network_cut_at_the_text_tower_leaves_the_old_classes() {
+    let (stage, wire) = Stage::wired(&Options::default(), None);
+    stage.browser.open(&stage.address);
+    stage.wait_ready(300);
+    stage.show(&[sample("coffee.jpg")], 120);
+    // Nothing of it comes before it is wanted.
+    let before: Vec<String> = wire.asked().into_iter().map(|(path, _)| path).collect();
+    let lazy = ["text-tower", "vocabulary", "prompts"];
+    let first = |path: &String| lazy.iter().any(|part| path.contains(part));
+    assert!(!before.iter().any(first), "{before:?}");
+    let count = stage.text("#classes-count");
+    let manifest = std::fs::read(super::stage::page().join("bundle/bundle.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let apply = || {
+        stage.browser.run("const area = document.querySelector('#classes'); area.value = 'coffee\\nrocket'; area.dispatchEvent(new Event('input')); document.querySelector('#classes-apply').click()");
+    };
+    for file in manifest["files"].as_array().unwrap() {
+        let name = file["name"].as_str().unwrap().to_owned();
+        if !first(&name) {
+            continue;
+        }
+        wire.cut(&format!("/bundle/{name}"), 99);
+        apply();
+        stage.browser.wait(
+            "a reason",
+            60,
+            "return document.querySelector('#classes-warnings').textContent.includes('could not be fetched')",
+        );
+        assert_eq!(stage.text("#classes-count"), count, "{name}");
+        wire.cut("", 0);
+    }
+    apply();
+    stage.browser.wait(
+        "the new classes",
+        120,
+        "return document.querySelector('#classes-count').textContent === '2'",
+    );
+}
+
+#[test]
+fn an_update_that_breaks_off_leaves_the_last_version_for_the_next_visit() {
+    let bundle = other_bundle(|_| {});
+    let (stage, wire) = Stage::wired(&Options::default(), Some(bundle.path()));
+    stage.browser.open(&stage.address);
+    stage.wait_ready(300);
+    stage
+        .browser
+        .await_script("await navigator.serviceWorker.ready; return true");
+    // Another version, of which one file never comes.
+    let file = bundle.path().join("bundle.json");
+    let own = std::fs::read(&file).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&own).unwrap();
+    let entry = manifest["files"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .find(|entry| entry["role"] == "features")
+        .unwrap();
+    let (old, other) = (entry["sha256"].as_str().unwrap().to_owned(), "0".repeat(64));
+    let text = String::from_utf8(own).unwrap();
+    let text = text.replace(&old, &other).replace(&old[..16], &other[..16]);
+    std::fs::write(&file, text).unwrap();
+    stage.browser.open(&stage.address);
+    stage.browser.wait(
+        "a banner",
+        60,
+        "return document.querySelector('.banner .act')?.textContent === 'Try again'",
+    );
+    stage.server_stops();
+    drop(wire);
+    stage.browser.chromium("Network.enable", json!({}));
+    let offline =
+        json!({ "offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+    stage
+        .browser
+        .chromium("Network.emulateNetworkConditions", offline);
+    stage.browser.open(&stage.address);
+    stage.wait_ready(60);
+    assert!(stage.text("#bundle-note").contains("cache"));
+}
+
+#[test]
+fn without_room_to_keep_anything_the_page_works_and_says_so() {
+    let (stage, _wire) = Stage::wired(&Options::default(), None);
+    let quota = |bytes: u64| {
+        let origin = stage.address.trim_end_matches('/');
+        stage.browser.chromium(
+            "Storage.overrideQuotaForOrigin",
+            json!({ "origin": origin, "quotaSize": bytes }),
+        );
+    };
+    quota(100_000);
+    stage.browser.open(&stage.address);
+    stage.wait_ready(300);
+    let note = stage.text("#bundle-note");
+    assert!(note.contains("keeps no copy"), "{note}");
+    stage.show(&[sample("coffee.jpg")], 120);
+    stage.browser.screenshot("storage-full");
+    // With room again, the next visit keeps it, and the one after needs nothing.
+    quota(1_000_000_000);
+    for words in [".", "from this browser's cache"] {
+        stage.browser.open(&stage.address);
+        stage.wait_ready(120);
+        let note = stage.text("#bundle-note");
+        assert!(
+            note.contains(words) && !note.contains("keeps no copy"),
+            "{note}"
+        );
+    }
+    // A kept file that is damaged is fetched anew.
+    stage.browser.await_script(
+        "const cache = await caches.open('negprompt-bundle');
+         for (const key of await cache.keys()) if (key.url.includes('/negprompt-file/')) await cache.put(key, new Response('damaged'));
+         return true;",
+    );
+    stage.browser.open(&stage.address);
+    stage.wait_ready(120);
+    assert!(!stage.text("#bundle-note").contains("cache"));
+    stage.show(&[sample("coffee.jpg")], 120);
+}

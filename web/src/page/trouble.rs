@@ -1,0 +1,105 @@
+//! What the page does when its device, its worker or a bundle fails.
+
+use web::message::{DeviceChoice, PhotoId};
+
+use super::app::{self, App};
+use super::banner::{self, Banner};
+use super::device_panel;
+use super::photo::Outcome;
+
+/// A worker that dies this often in a row, or a GPU lost this often, is not tried again.
+const PATIENCE: u32 = 3;
+
+impl App {
+    /// The bundle could not be opened.
+    pub(super) fn not_opened(&mut self, message: &str) {
+        if self.source.is_some() && self.opened.is_some() {
+            // Another bundle was asked for: the one that worked comes back.
+            let text = format!("{message} The page's own bundle is back in place.");
+            banner::show("bundle", "trouble", &text);
+            self.source = None;
+            self.restart();
+            return;
+        }
+        device_panel::show_failure("No bundle");
+        trouble("bundle", message, "").show_with("Try again", || app::with(App::restart));
+    }
+
+    /// The GPU is gone; `cause` is what a driver or a program says of it.
+    pub(super) fn device_lost(&mut self, cause: &str) {
+        self.failures += 1;
+        self.queue.take_back();
+        let text = if self.failures > PATIENCE {
+            self.device = DeviceChoice::Cpu;
+            device_panel::choose(self.device);
+            "The graphics device stopped working again and again, so the CPU takes over. Choose GPU under Device to give it another try."
+        } else {
+            "The graphics device stopped working. It is being set up again, and the photos that were with it are read again."
+        };
+        trouble("device", text, cause).show();
+        self.restart();
+    }
+
+    /// The worker is gone; `cause` is what a program says of it.
+    pub(super) fn worker_died(&mut self, cause: &str) {
+        let opening = device_panel::is_loading();
+        let given_up = self.queue.worker_died().given_up;
+        if given_up.is_empty() {
+            self.failures += 1;
+        } else {
+            // It was the photo.
+            self.failures = 0;
+        }
+        for id in given_up {
+            self.give_up(id, cause);
+        }
+        self.draw_soon();
+        if self.failures > PATIENCE {
+            self.link = None;
+            self.queue.take_back();
+            // That the CPU would take over is no longer true.
+            banner::dismiss("device");
+            device_panel::show_failure("Not running");
+            let text = match opening {
+                true => {
+                    "The model could not be started. Close other tabs to free memory, then try again."
+                }
+                false => {
+                    "The model stops again and again. Close other tabs to free memory, then try again; or reload the page."
+                }
+            };
+            trouble("bundle", text, cause).show_with("Try again", || {
+                app::with(|app| {
+                    app.failures = 0;
+                    app.restart();
+                });
+            });
+            return;
+        }
+        if opening && self.device != DeviceChoice::Cpu {
+            self.device = DeviceChoice::Cpu;
+            device_panel::choose(self.device);
+            let text = "The device could not be used. The CPU takes over.";
+            trouble("device", text, cause).show();
+        }
+        self.restart();
+    }
+
+    fn give_up(&mut self, id: PhotoId, cause: &str) {
+        if let Some(photo) = self.photos.get_mut(&id) {
+            let message = "Reading it took more memory than the browser gives, or broke the program. Scale the photo down and try again.";
+            photo.outcome = Outcome::Unreadable(message.to_owned());
+            photo.detail = cause.to_owned();
+        }
+        self.undrawn.push(id);
+    }
+}
+
+fn trouble<'a>(topic: &'a str, text: &'a str, detail: &'a str) -> Banner<'a> {
+    Banner {
+        topic,
+        kind: "trouble",
+        text,
+        detail,
+    }
+}
