@@ -1,7 +1,6 @@
 //! The bundle that goes beside the page.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Result, bail};
 
@@ -39,21 +38,15 @@ pub fn find_or_train(root: &Path, named: Option<PathBuf>) -> Result<PathBuf> {
     println!(
         "There is no bundle yet: the default training run makes one (about a minute after its build)."
     );
-    run::show(Command::new(cargo()).current_dir(root).args([
-        "run",
-        "--release",
-        "--package",
-        "trainer",
-    ]))?;
+    run::show(
+        run::cargo()
+            .current_dir(root)
+            .args(["run", "--release", "--package", "trainer"]),
+    )?;
     match find(root) {
         Some(folder) => Ok(folder),
         None => {
             bail!("the training run wrote no out/default/bundle; look at what it printed above")
         }
     }
-}
-
-/// The cargo that runs this.
-pub fn cargo() -> String {
-    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }

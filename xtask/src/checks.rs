@@ -99,7 +99,7 @@ fn title(name: &str) {
 }
 
 fn cargo(root: &Path) -> Command {
-    let mut command = Command::new(bundle::cargo());
+    let mut command = run::cargo();
     command.current_dir(root);
     command
 }

@@ -1,11 +1,10 @@
 //! `cargo xtask faults`: kills by the hundred, where the tests do a few.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{bundle, run};
+use crate::run;
 
 /// Kills `train`, `encode`, `import` and `lit` at `kills` random moments in all, and compares what
 /// they come to with undisturbed runs. `seed` decides the moments.
@@ -14,7 +13,7 @@ use crate::{bundle, run};
 /// When a result differs, or something half-written is left.
 pub fn inject(root: &Path, kills: u32, seed: u64) -> Result<()> {
     let cargo = || {
-        let mut command = Command::new(bundle::cargo());
+        let mut command = run::cargo();
         command.current_dir(root);
         command
     };

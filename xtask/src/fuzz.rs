@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{bundle, run, tools};
+use crate::{run, tools};
 
 /// Most findings of one target after which it is left alone: they are likely the same one.
 const MOST_FINDINGS: usize = 5;
@@ -101,7 +101,7 @@ fn build(root: &Path, folder: &Path) -> Result<PathBuf> {
     let target = run::other_target_folder(root, "fuzz");
     let host = run::output(Command::new("rustc").args(["--print", "host-tuple"]))
         .context("rustc --print host-tuple")?;
-    let mut command = Command::new(bundle::cargo());
+    let mut command = run::cargo();
     command
         .current_dir(root)
         .args(["fuzz", "build", "--fuzz-dir"])

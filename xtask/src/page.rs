@@ -49,7 +49,7 @@ pub fn build_bench(root: &Path, folder: &Path) -> Result<()> {
     tools::trunk(root)?;
     let target = run::other_target_folder(root, "web");
     tools::ensure_wasm_opt(&target);
-    let mut cargo = Command::new(bundle::cargo());
+    let mut cargo = run::cargo();
     cargo
         .current_dir(root)
         .args(["build", "--offline", "--target", WASM, "--profile", "web"])

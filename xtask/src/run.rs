@@ -33,6 +33,21 @@ pub fn other_target_folder(root: &Path, name: &str) -> PathBuf {
     folder.into()
 }
 
+/// The cargo that runs this, without what it set for this program: build scripts that look at such
+/// variables would run again whenever it is a person who calls cargo next.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let of_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"]
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start));
+        if of_package {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Says what comes and runs it, showing its output.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
-use crate::{bundle, run, tools};
+use crate::{run, tools};
 
 /// Known faults of crates, as a git repository.
 const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
@@ -40,7 +40,7 @@ pub fn check(root: &Path) -> Result<()> {
         .env("GIT_CONFIG_VALUE_0", ADVISORIES);
     run::show(&mut command)?;
     tools::cargo_audit(root)?;
-    let mut audit = Command::new(bundle::cargo());
+    let mut audit = run::cargo();
     audit
         .current_dir(root)
         .args(["audit", "--no-fetch", "--stale", "--db"])
@@ -49,7 +49,7 @@ pub fn check(root: &Path) -> Result<()> {
 }
 
 fn deny(root: &Path) -> Command {
-    let mut command = Command::new(bundle::cargo());
+    let mut command = run::cargo();
     command.current_dir(root).args([
         "deny",
         "--workspace",

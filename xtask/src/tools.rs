@@ -196,7 +196,7 @@ fn install(root: &Path, arguments: &[&str]) -> Result<()> {
 }
 
 fn installation(root: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(crate::bundle::cargo());
+    let mut command = crate::run::cargo();
     command
         .env("CARGO_TARGET_DIR", run::other_target_folder(root, "tools"))
         .arg("install")

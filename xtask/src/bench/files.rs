@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{bundle, run};
+use crate::run;
 
 /// What Python needs for the comparison.
 const PACKAGES: &str = "onnx onnxruntime pillow numpy safetensors";
@@ -18,12 +18,11 @@ const PACKAGES: &str = "onnx onnxruntime pillow numpy safetensors";
 /// # Errors
 /// When Python or one of its packages is missing, or one of the two fails.
 pub fn files(root: &Path, photos: &Path, python: &str, rounds: usize) -> Result<()> {
-    run::show(Command::new(bundle::cargo()).current_dir(root).args([
-        "build",
-        "--release",
-        "--package",
-        "trainer",
-    ]))?;
+    run::show(
+        run::cargo()
+            .current_dir(root)
+            .args(["build", "--release", "--package", "trainer"]),
+    )?;
     let (mut ours, mut files, mut network) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds.max(1) {
         ours.push(time_trainer(root, photos)?);

@@ -109,7 +109,7 @@ pub fn python(python: Option<PathBuf>) -> Result<PathBuf> {
 /// # Errors
 /// When it does not build.
 pub fn trainer(root: &Path) -> Result<PathBuf> {
-    run::show(Command::new("cargo").current_dir(root).args([
+    run::show(run::cargo().current_dir(root).args([
         "build",
         "--release",
         "--workspace",
