@@ -211,7 +211,14 @@ proptest! {
         settings in settings(),
     ) {
         let other = image.permuted(&order);
+        let zero_shot = &image.values[&Input::ZeroShot];
+        let highest = zero_shot[best(zero_shot)];
+        let tied = zero_shot.iter().filter(|value| **value == highest).count() > 1;
         for &method in methods() {
+            // It asks one class, and of several that are equally near it takes the first.
+            if method.id() == "clipn-competing" && tied {
+                continue;
+            }
             let (a, b) = (check_score(method, &image, &settings), check_score(method, &other, &settings));
             prop_assert_eq!(a.is_some(), b.is_some());
             let (Some(a), Some(b)) = (a, b) else { continue };
@@ -301,7 +308,11 @@ proptest! {
     ) {
         for &method in methods() {
             for &kind in method.needs() {
-                if image.values[&kind].is_empty() {
+                // Without settings for them, mined labels are not looked at.
+                let unused = method.id() == "negprompt-mined"
+                    && settings.mined.is_none()
+                    && matches!(kind, Input::Named | Input::Mined);
+                if unused || image.values[&kind].is_empty() {
                     continue;
                 }
                 let broken = image.changed(kind, |values| {
@@ -343,7 +354,15 @@ proptest! {
 #[test]
 fn class_lists_of_every_size_are_scored() {
     // What compares classes with each other, and with nothing else.
-    const ALONE: [&str; 6] = ["mcm", "gl-mcm", "coop", "locoop", "locoop-gl", "msp"];
+    const ALONE: [&str; 7] = [
+        "mcm",
+        "gl-mcm",
+        "coop",
+        "locoop",
+        "locoop-gl",
+        "msp",
+        "odin",
+    ];
     for classes in [1, 2, 5_000, 50_000] {
         let cosine =
             |salt: usize| (0..).map(move |n| ((n * 7 + salt) % 2_001) as f32 / 1_000.0 - 1.0);

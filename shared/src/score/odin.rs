@@ -1,5 +1,5 @@
 use super::msp::probe_probabilities;
-use super::softmax::{argmax, finite, log_odds_of_max, softmax};
+use super::softmax::{argmax, finite, softmax};
 use super::{Input, Method, MethodSettings, Probe, ScoreError, ScoreScale, Similarities};
 
 /// `T` of ODIN, also of the gradient that moves the feature.
@@ -67,9 +67,24 @@ impl Method for Odin {
         settings.check()?;
         let logits = similarities.require(self.name(), Input::PerturbedProbe)?;
         let temperature = f64::from(settings.temperature);
-        let log_odds = log_odds_of_max(self.name(), logits, 1.0 / temperature)?;
-        let of_chance = -((logits.len() - 1) as f64).ln();
-        finite(self.name(), temperature * (log_odds - of_chance))
+        if logits.len() < 2 {
+            return Err(ScoreError::OneClass {
+                method: self.name(),
+            });
+        }
+        let best = argmax(logits);
+        let others = || {
+            let all = logits.iter().enumerate();
+            all.filter_map(|(class, logit)| (class != best).then_some(f64::from(*logit)))
+        };
+        // As it stands in the equation, a high temperature would multiply what rounding leaves of a
+        // difference of logarithms that are nearly equal.
+        let second = others().fold(f64::NEG_INFINITY, f64::max);
+        let below: f64 = others()
+            .map(|logit| ((logit - second) / temperature).exp_m1())
+            .sum();
+        let mean = (below / (logits.len() - 1) as f64).ln_1p() * temperature;
+        finite(self.name(), f64::from(logits[best]) - second - mean)
     }
 
     fn class_probabilities(
@@ -140,6 +155,27 @@ mod tests {
         let settings = Odin.default_settings(100.0);
         let score = Odin.score(&similarities, &settings).unwrap();
         assert!((score - 4.0).abs() < 0.01, "{score}");
+    }
+
+    #[test]
+    fn it_is_what_the_equation_says_and_stands_any_temperature() {
+        let logits = [5.0f32, 1.0, 2.0, 0.0];
+        let similarities = Similarities::default()
+            .with(Input::PerturbedProbe, &logits)
+            .with(Input::Probe, &logits);
+        let score = |temperature: f32| {
+            let settings = MethodSettings::at_temperature(temperature);
+            Odin.score(&similarities, &settings).unwrap()
+        };
+        for temperature in [0.5f32, 2.0, 30.0] {
+            let share = |logit: f32| f64::from(logit / temperature).exp();
+            let others: f64 = logits[1..].iter().map(|logit| share(*logit)).sum();
+            let log_odds = (share(5.0) / others).ln();
+            let wanted = f64::from(temperature) * (log_odds + 3f64.ln());
+            assert!((score(temperature) - wanted).abs() < 1e-6, "{temperature}");
+        }
+        assert!((score(1e30) - 4.0).abs() < 1e-9);
+        assert!((score(1e-30) - 3.0).abs() < 1e-9);
     }
 
     #[test]

@@ -57,11 +57,11 @@ fn altered_weights() -> Vec<Case> {
         bytes
     };
     let mut cases = vec![
-        safetensors("weights-with-nan", end(f32::NAN), Refused(&["not finite"])),
+        safetensors("weights-with-nan", end(f32::NAN), Refused(&["is NaN"])),
         safetensors(
             "weights-with-infinity",
             end(f32::NEG_INFINITY),
-            Refused(&["not finite"]),
+            Refused(&["is -inf"]),
         ),
     ];
     for round in 0..6 {
@@ -494,8 +494,8 @@ fn configurations() -> Vec<Case> {
         beside(
             "open-clip-no-patch",
             OPEN,
-            clip(json!({"image_size": 32, "layers": 1, "width": 32})),
-            &["patch_size"],
+            clip(json!({"image_size": 32, "layers": 1, "width": 32, "head_width": 32})),
+            &["has shape"],
         ),
         beside(
             "open-clip-ratio-infinite",
@@ -559,7 +559,7 @@ fn configurations() -> Vec<Case> {
             "transformers-a-list",
             "config.json",
             json!([1, 2]),
-            &["has shape"],
+            &["expected a map"],
         ),
         beside(
             "transformers-scale-infinite",
@@ -598,7 +598,7 @@ fn configurations() -> Vec<Case> {
                 "model.safetensors.index.json".to_owned(),
                 b"{\"weight_map\":{}}".to_vec(),
             )],
-            outcome: Refused(&["not a CLIP"]),
+            outcome: Refused(&["names no weight"]),
         },
     ]
 }
