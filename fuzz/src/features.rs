@@ -8,10 +8,15 @@ mod journal;
 mod key;
 #[path = "../../trainer/src/features/layout.rs"]
 mod layout;
+#[path = "../../trainer/src/features/shard.rs"]
+mod shard;
+#[path = "../../trainer/src/features/shard_file.rs"]
+mod shard_file;
 #[path = "../../trainer/src/features/usable.rs"]
 mod usable;
 
 pub use cache::FeatureCache;
 pub use journal::{Entry, Journal, JournalReader, Outcome, checksum};
-pub use layout::{CacheHeader, FeaturePrecision};
+pub use layout::{CacheHeader, FeaturePrecision, TextBytes};
+pub use shard_file::ShardFile;
 use usable::usable;

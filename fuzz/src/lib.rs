@@ -18,6 +18,17 @@ mod lit;
 #[path = "../../trainer/src/output.rs"]
 mod output;
 
+/// What `hostile` takes from a tower that needs Burn: the bundle's known answer, which no parser
+/// computes again.
+mod large {
+    use shared::bundle::Tensors;
+    use shared::clip::ClipConfig;
+
+    pub fn image_feature(config: &ClipConfig, _: &Tensors, _: &[f32]) -> Vec<f32> {
+        vec![0.25; config.embed_dim]
+    }
+}
+
 /// What `output` takes from the trainer's reports.
 mod report {
     pub fn to_json<T: serde::Serialize>(value: &T) -> anyhow::Result<Vec<u8>> {

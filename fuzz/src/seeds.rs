@@ -6,7 +6,7 @@ use std::path::Path;
 
 use shared::bundle::{Precision, encode_tensors};
 
-use crate::features::{CacheHeader, Entry, FeaturePrecision, Outcome, checksum};
+use crate::features::{CacheHeader, Entry, FeaturePrecision, Outcome, TextBytes, checksum};
 use crate::hostile::{Case, bundles, checkpoints, features, images, models, tables, tiny};
 
 /// Larger seeds slow a fuzzer down more than they help it.
@@ -111,6 +111,7 @@ fn of_features(seeds: &mut Seeds) {
             key: "key".to_owned(),
             width: 4,
             precision,
+            shard: None,
         };
         let rows = [[1.0, 0.0, 0.5, -0.5], [0.0, 2.0, 0.0, 0.25]];
         let (mut data, mut journal) = (Vec::new(), Vec::new());
@@ -132,7 +133,11 @@ fn of_features(seeds: &mut Seeds) {
         data.extend_from_slice(&[7; 64]);
         let files = b"a.png\nb.png";
         data.extend_from_slice(files);
-        let json = header.json(2, files.len() as u64, &shared::bundle::sha256_hex(&data));
+        let texts = TextBytes {
+            files: files.len() as u64,
+            skipped: 0,
+        };
+        let json = header.json(2, texts, &shared::bundle::sha256_hex(&data));
         let mut whole = (json.len() as u64).to_le_bytes().to_vec();
         whole.extend_from_slice(json.as_bytes());
         whole.extend_from_slice(&data);

@@ -45,6 +45,12 @@ pub fn run_all(root: &Path) -> Result<()> {
         "warnings",
     ];
     step("clippy", run::show(cargo(root).args(lint)));
+    // What is fuzzed is built without Burn, which no other step does.
+    let input = "check --release --package shared --no-default-features --features input";
+    step(
+        "clippy",
+        run::show(cargo(root).args(input.split_whitespace())),
+    );
     title("build");
     // The command line's tests run the built program, which `cargo test` alone would not build.
     let build = ["build", "--release", "--package", "trainer"];

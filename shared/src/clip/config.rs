@@ -11,6 +11,9 @@ pub use size::LargestBuffers;
 
 use super::preprocessing::Preprocessing;
 
+/// The ε of a layer norm, the same in every published CLIP.
+pub const LAYER_NORM_EPSILON: f64 = 1e-5;
+
 /// A CLIP model: an image tower and a text tower that share one embedding space.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct ClipConfig {

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
 
 use crate::bundle::{Part, TensorValues, Tensors};
+use crate::clip::config::LAYER_NORM_EPSILON;
 
 /// A weight that a tower needs and cannot use.
 #[derive(Error, Debug, Clone, PartialEq)]
@@ -49,9 +50,6 @@ pub enum WeightError {
         name: String,
     },
 }
-
-/// The ε of a layer norm, the same in every published CLIP.
-pub const LAYER_NORM_EPSILON: f64 = 1e-5;
 
 /// Weights by name below one prefix, to be placed on a device or there already.
 #[derive(Clone)]

@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{ImportError, parse, pixels};
-use crate::clip::config::{Activation, ClipConfig, ImageTowerConfig, TextTowerConfig, VitConfig};
+use crate::clip::config::{
+    Activation, ClipConfig, ImageTowerConfig, LAYER_NORM_EPSILON, TextTowerConfig, VitConfig,
+};
 use crate::clip::preprocessing::Preprocessing;
-use crate::clip::weights::LAYER_NORM_EPSILON;
 
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";

@@ -5,8 +5,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::clip::config::Activation;
-use crate::clip::weights::LAYER_NORM_EPSILON;
+use crate::clip::config::{Activation, LAYER_NORM_EPSILON};
 use crate::simd::{LANES, dispatch};
 
 /// Scale `γ` and shift `β` of a layer norm, each `[width]`.
