@@ -14,6 +14,14 @@ use xtask::webdriver::Options;
 /// is not what makes them wrong.
 const LARGE: usize = 1_000_000;
 
+/// Bundles whose vocabulary or learned contexts are damaged.
+const FOR_EDITED_CLASSES: [&str; 4] = [
+    "a-vocabulary-with-one-bit-off",
+    "prompts-with-nan",
+    "prompts-with-infinity",
+    "vocabulary-no-utf8",
+];
+
 /// Opens every bundle in one worker, as the page does, and shows it a photo where it opens; notes what
 /// the worker says, or that it died.
 const THROUGH_THE_WORKER: &str = r#"
@@ -72,7 +80,12 @@ fn every_malformed_file_dropped_as_a_photo_gets_a_named_error() {
             let name = format!("{kind} {}", case.name);
             let file = format!("{name} {ending}");
             let causes = &["not an image", "is empty", "is not supported", "cut short"];
-            cases.push(Case::file(&name, &file, bytes, Outcome::Refused(causes)));
+            // Some of them are wrong in their place, and pictures all the same.
+            let outcome = match image::guess_format(&bytes) {
+                Ok(_) => Outcome::Either,
+                Err(_) => Outcome::Refused(causes),
+            };
+            cases.push(Case::file(&name, &file, bytes, outcome));
         }
     }
     let files: Vec<PathBuf> = cases
@@ -118,6 +131,8 @@ fn names(said: &str, causes: &[&str]) -> bool {
             // The page has no flag that raises the limit, and one sentence for what kills a worker.
             || (cause.starts_with("pixels, and the limit") && said.contains("million pixels"))
             || (cause == "decoder failed" && said.contains("broke the program"))
+            // Where numbers of places have 32 bits, larger ones are refused as they are read.
+            || said.contains("expected usize")
     })
 }
 
@@ -161,6 +176,10 @@ fn judge_bundle(case: &Case, outcome: &Value) -> Option<String> {
     let fine = match case.outcome {
         Outcome::Used => kind == "photo",
         Outcome::Either => kind == "photo" || refused,
+        // What only edited classes need is not fetched for a photo.
+        Outcome::Refused(_) if FOR_EDITED_CLASSES.contains(&case.name.as_str()) => {
+            kind == "photo" || refused
+        }
         Outcome::Refused(causes) => {
             // Weights that compute nonsense do not give the bundle's known answers.
             refused

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::stage::{Stage, encoded, noise, page, sample, workspace};
+use super::stage::{Stage, encoded, noise, page, sample};
+use tests::program::trainer;
 use xtask::webdriver::Options;
 
 /// Largest difference of scores.
@@ -13,21 +14,8 @@ const TOLERANCE: f64 = 1e-3;
 
 /// What `trainer predict` says, one JSON object a photo.
 fn predicted(photos: &[PathBuf]) -> Vec<Value> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output = Command::new(cargo)
-        .current_dir(workspace())
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "trainer",
-            "--",
-            "predict",
-            "--device",
-            "cpu",
-            "--bundle",
-        ])
+    let output = Command::new(trainer())
+        .args(["predict", "--device", "cpu", "--bundle"])
         .arg(page().join("bundle"))
         .args(photos)
         .output()

@@ -79,7 +79,7 @@ impl App {
         if opening && self.device != DeviceChoice::Cpu {
             self.device = DeviceChoice::Cpu;
             device_panel::choose(self.device);
-            let text = "The device could not be used. The CPU takes over.";
+            let text = "The model stopped while it was starting. It is started again on the CPU; choose GPU under Device to give that another try.";
             trouble("device", text, cause).show();
         }
         self.restart();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use js_sys::Promise;
 use shared::bundle::{FileEntry, Manifest};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
 use web::message::Report;
 use web_sys::Blob;
 
@@ -68,7 +68,13 @@ impl Arrivals {
         let Some((entry, promise, origin)) = self.under_way.pop_front() else {
             return Ok(None);
         };
-        let blob = arrived(promise).await?;
+        let blob = match arrived(promise).await {
+            Ok(blob) => blob,
+            Err(message) => {
+                self.keep_the_rest();
+                return Err(message);
+            }
+        };
         self.send();
         let origin = origin.take().unwrap_or(Origin::Disk);
         self.cached &= origin == Origin::Kept;
@@ -90,6 +96,20 @@ impl Arrivals {
             self.source.keep(&entry, &blob).await;
         }
         Ok(Some((entry, self.buffer.as_slice())))
+    }
+
+    /// After a failure: what else is under way is kept as it comes, so that it is not fetched again.
+    fn keep_the_rest(&mut self) {
+        let (source, rest) = (self.source.clone(), std::mem::take(&mut self.under_way));
+        spawn_local(async move {
+            for (entry, promise, origin) in rest {
+                if let Ok(blob) = arrived(promise).await
+                    && matches!(origin.take(), Some(Origin::Fetched { .. }))
+                {
+                    source.keep(&entry, &blob).await;
+                }
+            }
+        });
     }
 
     async fn take_in(&mut self, entry: &FileEntry, blob: &Blob) -> Result<(), String> {
