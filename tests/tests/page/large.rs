@@ -24,7 +24,7 @@ fn memory(stage: &Stage) -> u64 {
 }
 
 #[test]
-#[ignore = "over two minutes on a GPU imitated in software; its last part, a photo on that GPU, never ended in time"]
+#[ignore = "nearly three minutes on a GPU imitated in software"]
 fn a_large_model_streams_to_the_gpu_resumes_and_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let mut shards = Vec::new();
