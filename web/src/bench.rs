@@ -44,8 +44,11 @@ mod timed {
         let settings = NegPrompt.default_settings(LOGIT_SCALE);
         let said = |error: shared::score::ScoreError| JsValue::from(error.to_string());
         let began = now()?;
-        let similarities = features.similarities_all(&images).map_err(said)?;
-        let scores = score_all(&NegPrompt, &similarities.rows(), &settings).map_err(said)?;
+        let scores = features
+            .each_block(&images, None, |similarities| {
+                score_all(&NegPrompt, similarities, &settings)
+            })
+            .map_err(said)?;
         let took = now()? - began;
         keep(scores.first().copied());
         Ok(took)

@@ -33,7 +33,7 @@ pub use model::{ImageTower, normalize};
 pub use no_text::NoTextTower;
 pub use preprocessing::Preprocessing;
 #[cfg(feature = "model")]
-pub use text::TextTower;
+pub use text::{Prefix, TextTower};
 #[cfg(feature = "input")]
 pub use tokenizer::Tokenizer;
 #[cfg(feature = "model")]

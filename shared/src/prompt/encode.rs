@@ -7,7 +7,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::clip::{TextTower, Tokenizer};
+use crate::clip::{Prefix, TextTower, Tokenizer};
 
 /// Class names, tokenised once, ready to be encoded behind any contexts.
 #[derive(Clone, Debug)]
@@ -123,8 +123,12 @@ impl PromptEncoder {
     /// Contexts shared by all classes, `[contexts, M, width]` → text features
     /// `[contexts, k, d]`, not normalised.
     pub fn encode(&self, tower: &TextTower, contexts: Tensor<3>) -> Tensor<3> {
-        let [count, _, width] = contexts.dims();
-        let prefix = tower.prefix(self.with_start(tower, contexts));
+        self.encode_behind(tower, &context_prefix(tower, self.start, contexts))
+    }
+
+    /// The same of contexts that went through the tower before ([`context_prefix`]).
+    pub fn encode_behind(&self, tower: &TextTower, prefix: &Prefix) -> Tensor<3> {
+        let (count, width) = (prefix.contexts(), tower.width());
         let parts = self
             .buckets
             .iter()
@@ -135,7 +139,7 @@ impl PromptEncoder {
                     .embed(&bucket.tokens, rows)
                     .unsqueeze::<4>()
                     .expand([count, rows, length, width]);
-                tower.suffix(&prefix, suffixes)
+                tower.suffix(prefix, suffixes)
             })
             .collect();
         self.in_class_order(parts)
@@ -146,7 +150,7 @@ impl PromptEncoder {
     pub fn encode_class_specific(&self, tower: &TextTower, contexts: Tensor<4>) -> Tensor<3> {
         let [count, classes, tokens, width] = contexts.dims();
         let flat = contexts.reshape([count * classes, tokens, width]);
-        let prefix = tower.prefix(self.with_start(tower, flat));
+        let prefix = context_prefix(tower, self.start, flat);
         let parts = self
             .buckets
             .iter()
@@ -169,13 +173,6 @@ impl PromptEncoder {
         self.in_class_order(parts)
     }
 
-    /// `[contexts, M, width]` → `[contexts, 1 + M, width]`.
-    fn with_start(&self, tower: &TextTower, contexts: Tensor<3>) -> Tensor<3> {
-        let [count, _, width] = contexts.dims();
-        let start = tower.embed(&[self.start], 1).expand([count, 1, width]);
-        Tensor::cat(vec![start, contexts], 1)
-    }
-
     fn in_class_order(&self, mut parts: Vec<Tensor<3>>) -> Tensor<3> {
         if parts.len() == 1 {
             // One bucket holds the classes in order already.
@@ -186,4 +183,11 @@ impl PromptEncoder {
         let order: Tensor<1, Int> = Tensor::from_data(data, &features.device());
         features.select(1, order)
     }
+}
+
+/// Runs `[SOS]`, the token `start`, and contexts `[contexts, M, width]` through the tower.
+pub fn context_prefix(tower: &TextTower, start: u32, contexts: Tensor<3>) -> Prefix {
+    let [count, _, width] = contexts.dims();
+    let start = tower.embed(&[start], 1).expand([count, 1, width]);
+    tower.prefix(Tensor::cat(vec![start, contexts], 1))
 }

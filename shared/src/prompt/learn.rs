@@ -7,8 +7,8 @@ use crate::clip::TextTower;
 use crate::clip::text::direct::{DirectTextTower, Suffixes, Tape};
 
 /// Activations that are kept for the way back on the CPU, in bytes; what a step needs beyond them
-/// is computed twice.
-const ACTIVATION_MEMORY: usize = 1 << 30;
+/// is computed twice. Those of 1,000 classes and two contexts in ViT-B/16's text tower fit in.
+const ACTIVATION_MEMORY: usize = 5 << 29;
 
 /// A frozen text tower behind a class list.
 ///

@@ -13,6 +13,6 @@ pub mod loss;
 pub mod opposite;
 pub mod template;
 
-pub use encode::PromptEncoder;
+pub use encode::{PromptEncoder, context_prefix};
 #[cfg(feature = "learn")]
 pub use learn::{ContextEncoder, LossGradient};

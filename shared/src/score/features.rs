@@ -1,8 +1,10 @@
+use std::ops::Range;
+
 use super::ScoreError;
+use super::compare::{BLOCK, Comparison, Laid};
 use super::error::check_finite;
-use super::odin::moved_to_class;
 use super::{Input, Method, Similarities, SimilarityRows};
-use crate::simd::{matrix::Matrix, parallel};
+use crate::simd::parallel;
 
 /// How far from 1 the length of a text feature may be: half precision and int8 move it a little.
 const LENGTH_TOLERANCE: f32 = 0.03;
@@ -51,6 +53,9 @@ pub struct ImageFeatures<'a> {
     /// `[images, patches, d]`; empty when there are none.
     pub patches: &'a [f32],
 }
+
+/// The features of the patches of the images at these places, `[images, patches, d]`.
+pub type Patches<'a> = dyn Fn(Range<usize>) -> Vec<f32> + Sync + 'a;
 
 /// A linear classifier over unit-length image features: `logits = W I + b`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -162,65 +167,55 @@ impl ClassFeatures {
     /// When the features are not whole rows or not of equally many images, or one is not finite or
     /// zero.
     pub fn compare(&self, images: &ImageFeatures<'_>) -> Result<SimilarityBuffer, ScoreError> {
-        let width = self.embed_dim;
-        let rows = images.global.len().checked_div(width).unwrap_or(0);
-        for (what, features, fits) in [
-            ("the image features", images.global, rows * width),
-            (
-                "the features of patches",
-                images.patches,
-                images.patches.len() / (rows * width).max(1) * rows * width,
-            ),
-        ] {
-            if features.len() != fits && !(features.is_empty() && width > 0) || width == 0 {
-                return Err(ScoreError::Length {
-                    what: what.to_owned(),
-                    found: features.len(),
-                    expected: format!("{rows} rows of {width} (the width of the class features)"),
-                });
-            }
-            check_finite(what, features)?;
+        let rows = images.global.len() / self.embed_dim.max(1);
+        let mut comparison = Comparison::default();
+        Laid::new(self, rows, images.patches.len() / self.embed_dim.max(1)).compare(
+            images,
+            0,
+            &mut comparison,
+        )?;
+        Ok(comparison.similarities)
+    }
+
+    /// What `of` makes of many images `[images, d]`, in order. It gets the similarities of a block
+    /// of them at a time, and must give one result an image; the blocks are shared out among the
+    /// machine's threads, and the memory is that of one block a thread, however many images there
+    /// are.
+    ///
+    /// `patches`, if the methods need them: the features of the patches of the images at these
+    /// places, `[images, patches, d]`.
+    ///
+    /// # Errors
+    /// As [`compare`](Self::compare) and as `of`, for the first block that fails.
+    pub fn each_block<T: Send>(
+        &self,
+        image_features: &[f32],
+        patches: Option<&Patches<'_>>,
+        of: impl Fn(&SimilarityRows<'_>) -> Result<Vec<T>, ScoreError> + Sync,
+    ) -> Result<Vec<T>, ScoreError> {
+        let width = self.embed_dim.max(1);
+        let images = image_features.len() / width;
+        let laid = Laid::new(self, images, if patches.is_some() { images } else { 0 });
+        let mut blocks: Vec<_> = image_features.chunks(BLOCK * width).enumerate().collect();
+        let parts = parallel::each(
+            &mut blocks,
+            |(block, global), comparison: &mut Comparison| {
+                let first = *block * BLOCK;
+                let places = first..first + global.len() / width;
+                let patches = patches.map(|patches| patches(places)).unwrap_or_default();
+                let images = ImageFeatures {
+                    global,
+                    patches: &patches,
+                };
+                laid.compare(&images, first, comparison)?;
+                of(&comparison.similarities.rows())
+            },
+        );
+        let mut all = Vec::with_capacity(images);
+        for part in parts {
+            all.extend(part?);
         }
-        let mut buffer = SimilarityBuffer {
-            rows,
-            logit_scale: self.logit_scale,
-            ..Default::default()
-        };
-        let normalised = |features: &[f32], together: usize| -> Result<Vec<f32>, ScoreError> {
-            let mut units = vec![0.0; features.len()];
-            let rows = features.chunks_exact(width).enumerate();
-            for (unit, (row, feature)) in units.chunks_exact_mut(width).zip(rows) {
-                normalise_into(unit, feature, row / together)?;
-            }
-            Ok(units)
-        };
-        let units = normalised(images.global, 1)?;
-        for (input, prompts) in self.prompts() {
-            *buffer.of(input) = products(&units, prompts, width);
-        }
-        if let Some(probe) = &self.probe {
-            *buffer.of(Input::Probe) = probe.logits(&units, width);
-        }
-        if let (Some(probe), Some(clip)) = (&self.probe, self.react_clip) {
-            let clipped: Vec<f32> = images.global.iter().map(|value| value.min(clip)).collect();
-            *buffer.of(Input::ClippedProbe) = probe.logits(&normalised(&clipped, 1)?, width);
-        }
-        if let (Some(probe), Some(step)) = (&self.probe, self.odin_step) {
-            let logits = buffer.of(Input::Probe).clone();
-            let moved = moved_to_class(units, &logits, probe, step);
-            *buffer.of(Input::PerturbedProbe) = probe.logits(&moved, width);
-        }
-        let together = images.patches.len() / (rows * width).max(1);
-        if together > 0 {
-            let units = normalised(images.patches, together)?;
-            for (input, prompts) in [
-                (Input::PatchZeroShot, &self.zero_shot),
-                (Input::PatchLoCoOp, &self.locoop),
-            ] {
-                *buffer.of(input) = products(&units, prompts, width);
-            }
-        }
-        Ok(buffer)
+        Ok(all)
     }
 
     /// Whether a method has everything that it needs, for images of which only the feature is known
@@ -297,7 +292,7 @@ impl ClassFeatures {
     }
 
     /// The text features that whole images are compared with, by the kind of similarity they give.
-    fn prompts(&self) -> [(Input, &Vec<f32>); 8] {
+    pub(super) fn prompts(&self) -> [(Input, &Vec<f32>); 8] {
         [
             (Input::Positive, &self.positive),
             (Input::Negative, &self.negative),
@@ -311,21 +306,15 @@ impl ClassFeatures {
     }
 }
 
-impl Probe {
-    /// `[images, classes]`: the logits of unit-length image features `[images, d]`.
-    fn logits(&self, units: &[f32], width: usize) -> Vec<f32> {
-        let mut logits = products(units, &self.weight, width);
-        for row in logits.chunks_exact_mut(self.bias.len().max(1)) {
-            let pairs = row.iter_mut().zip(&self.bias);
-            pairs.for_each(|(logit, bias)| *logit += bias);
-        }
-        logits
-    }
-}
-
 impl SimilarityBuffer {
+    /// For so many images; the values are still to be written.
+    pub(super) fn restart(&mut self, rows: usize, logit_scale: f32) {
+        (self.rows, self.logit_scale) = (rows, logit_scale);
+        self.values.iter_mut().for_each(Vec::clear);
+    }
+
     /// The values of one kind, all images together.
-    fn of(&mut self, input: Input) -> &mut Vec<f32> {
+    pub(super) fn of(&mut self, input: Input) -> &mut Vec<f32> {
         &mut self.values[input.index()]
     }
 
@@ -354,70 +343,10 @@ impl SimilarityBuffer {
     }
 }
 
-/// Images that a thread takes at once.
-const IMAGES: usize = 96;
-/// For fewer images than this, laying out the matrix costs more than its product.
-const FEW: usize = 16;
-
-/// The products of every image `[images, d]` with every row of a `[rows, d]` matrix, image by
-/// image.
-fn products(images: &[f32], rows: &[f32], width: usize) -> Vec<f32> {
-    let outputs = rows.len() / width;
-    let mut products = vec![0.0; images.len() / width * outputs];
-    if outputs == 0 {
-        return products;
-    }
-    if images.len() / width < FEW {
-        for (image, products) in images
-            .chunks_exact(width)
-            .zip(products.chunks_exact_mut(outputs))
-        {
-            for (product, row) in products.iter_mut().zip(rows.chunks_exact(width)) {
-                *product = dot(row, image);
-            }
-        }
-        return products;
-    }
-    let matrix = Matrix::transposed(rows, width, outputs);
-    let mut parts: Vec<_> = images
-        .chunks(IMAGES * width)
-        .zip(products.chunks_mut(IMAGES * outputs))
-        .collect();
-    parallel::each(&mut parts, |(images, products), _: &mut ()| {
-        matrix.add_product(images, products);
-    });
-    products
-}
-
-/// Eight partial sums: the compiler turns them into vector instructions, and the error stays below
-/// that of one running sum.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 8];
-    let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail = a_blocks.remainder().iter().zip(b_blocks.remainder());
-    let tail: f32 = tail.map(|(a, b)| a * b).sum();
-    for (a, b) in a_blocks.zip(b_blocks) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f32>() + tail
-}
-
-fn length(vector: &[f32]) -> f64 {
+/// The Euclidean length.
+pub(super) fn length(vector: &[f32]) -> f64 {
     let square = |value: &f32| f64::from(*value) * f64::from(*value);
     vector.iter().map(square).sum::<f64>().sqrt()
-}
-
-fn normalise_into(unit: &mut [f32], feature: &[f32], row: usize) -> Result<(), ScoreError> {
-    let length = length(feature);
-    if length == 0.0 {
-        return Err(ScoreError::ZeroFeature { row });
-    }
-    for (unit, value) in unit.iter_mut().zip(feature) {
-        *unit = (f64::from(*value) / length) as f32;
-    }
-    Ok(())
 }
 
 fn check_unit_length(what: &str, rows: &[f32], width: usize) -> Result<(), ScoreError> {
@@ -494,7 +423,7 @@ mod tests {
     #[test]
     fn many_equal_one_by_one() {
         let features = example(21);
-        let images = unit_rows(&mut Generator::new(14), 2 * IMAGES + 5, 21);
+        let images = unit_rows(&mut Generator::new(14), 2 * BLOCK + 5, 21);
         let all = features.similarities_all(&images).unwrap();
         for (index, image) in images.chunks_exact(21).enumerate() {
             let one = features.similarities(image).unwrap();
@@ -507,6 +436,39 @@ mod tests {
             }
         }
         assert!(all.one().is_err());
+    }
+
+    #[test]
+    fn blocks_equal_all_at_once() {
+        let (width, together) = (21, 3);
+        let features = example(width);
+        let count = 2 * BLOCK + 5;
+        let mut generator = Generator::new(16);
+        let images = unit_rows(&mut generator, count, width);
+        let patches = unit_rows(&mut generator, count * together, width);
+        let all = features
+            .compare(&ImageFeatures {
+                global: &images,
+                patches: &patches,
+            })
+            .unwrap();
+        let gather = |places: Range<usize>| {
+            let size = together * width;
+            patches[places.start * size..places.end * size].to_vec()
+        };
+        for input in Input::ALL {
+            let rows = |rows: &SimilarityRows<'_>| {
+                (0..rows.rows)
+                    .map(|index| Ok(rows.row(index)?.get(input).to_vec()))
+                    .collect()
+            };
+            let of_blocks = features.each_block(&images, Some(&gather), rows);
+            assert_eq!(of_blocks, rows(&all.rows()), "{input}");
+        }
+        let mut broken = images.clone();
+        broken[(BLOCK + 7) * width..(BLOCK + 8) * width].fill(0.0);
+        let error = features.each_block(&broken, None, |rows| Ok(vec![(); rows.rows]));
+        assert_eq!(error, Err(ScoreError::ZeroFeature { row: BLOCK + 7 }));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! and neither end saturates. [`ScoreScale::display`] turns a score into what people read.
 
 mod clipn;
+mod compare;
 mod coop;
 mod csp;
 mod energy;
@@ -40,7 +41,7 @@ pub use csp::Csp;
 pub use energy::Energy;
 pub use error::ScoreError;
 pub use explanation::{ClassProbability, Explanation, FiredNegative};
-pub use features::{ClassFeatures, ImageFeatures, Probe, SimilarityBuffer};
+pub use features::{ClassFeatures, ImageFeatures, Patches, Probe, SimilarityBuffer};
 pub use gl_mcm::GlMcm;
 pub use locoop::{LoCoOp, LoCoOpGl};
 pub use max_logit::MaxLogit;

@@ -1,9 +1,7 @@
+use super::compare::BLOCK;
 use super::softmax::argmax;
 use super::{Input, Method, MethodSettings, ScoreError, Similarities};
 use crate::simd::parallel;
-
-/// Images that a thread scores at once.
-const TOGETHER: usize = 64;
 
 /// [`Similarities`] of many images, each matrix row-major, empty when not available.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,9 +69,9 @@ pub fn score_all(
     rows: &SimilarityRows<'_>,
     settings: &MethodSettings,
 ) -> Result<Vec<f64>, ScoreError> {
-    let mut places: Vec<usize> = (0..rows.rows).step_by(TOGETHER).collect();
+    let mut places: Vec<usize> = (0..rows.rows).step_by(BLOCK).collect();
     let parts = parallel::each(&mut places, |first, _: &mut ()| {
-        (*first..rows.rows.min(*first + TOGETHER))
+        (*first..rows.rows.min(*first + BLOCK))
             .map(|index| method.score(&rows.row(index)?, settings))
             .collect::<Result<Vec<f64>, _>>()
     });

@@ -24,16 +24,22 @@ impl WithSimd for LogSumExp<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f64 {
         let Self { values, factor } = self;
+        if values.is_empty() {
+            return f64::NEG_INFINITY;
+        }
         let (blocks, rest) = values.as_chunks::<LANES>();
-        let mut highest = [f64::NEG_INFINITY; LANES];
+        // The largest product is that of the largest value, or of the smallest.
+        let sign = if factor < 0.0 { -1.0 } else { 1.0 };
+        let mut largest = [f32::NEG_INFINITY; LANES];
         for block in blocks {
-            for (highest, value) in highest.iter_mut().zip(block) {
-                let value = f64::from(*value) * factor;
-                *highest = if value > *highest { value } else { *highest };
+            for (largest, value) in largest.iter_mut().zip(block) {
+                let value = value * sign;
+                *largest = if value > *largest { value } else { *largest };
             }
         }
-        let of_rest = rest.iter().map(|value| f64::from(*value) * factor);
-        let highest = of_rest.chain(highest).fold(f64::NEG_INFINITY, f64::max);
+        let of_rest = rest.iter().map(|value| value * sign);
+        let largest = of_rest.chain(largest).fold(f32::NEG_INFINITY, f32::max);
+        let highest = f64::from(largest * sign) * factor;
         if highest == f64::NEG_INFINITY {
             return highest;
         }
@@ -50,6 +56,19 @@ impl WithSimd for LogSumExp<'_> {
     }
 }
 
+/// `1 / n!` from n = 12 down to 0.
+const SERIES: [f64; 13] = {
+    let mut series = [1.0; 13];
+    let mut factorial = 1.0;
+    let mut n = 1;
+    while n < 13 {
+        factorial *= n as f64;
+        series[12 - n] = 1.0 / factorial;
+        n += 1;
+    }
+    series
+};
+
 /// `e^x` for `x ≤ 0` to a few units in the last place, without branches; 0 below −700.
 ///
 /// The argument less its nearest multiple of ln 2, in two parts, then the series.
@@ -61,11 +80,9 @@ fn exp(x: f64) -> f64 {
     let shifted = inside * std::f64::consts::LOG2_E + ROUND;
     let whole = shifted - ROUND;
     let rest = inside - whole * 6.931_471_803_691_238e-1 - whole * 1.908_214_929_270_587_7e-10;
-    let mut sum = 1.0;
-    let mut term = 12.0;
-    while term > 0.0 {
-        sum = 1.0 + sum * rest / term;
-        term -= 1.0;
+    let mut sum = 0.0;
+    for coefficient in SERIES {
+        sum = sum * rest + coefficient;
     }
     let bits = shifted
         .to_bits()

@@ -3,15 +3,18 @@
 use std::num::NonZero;
 use std::sync::Mutex;
 
+/// Threads that this machine runs at once; one in WASM, which has none.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 /// Runs every item once, on as many threads as the machine has, each with a `Scratch` of its own;
 /// results in the order of the items. Which thread takes an item changes nothing about it.
 pub fn each<Item: Send, Scratch: Default, Result: Send>(
     items: &mut [Item],
     run: impl Fn(&mut Item, &mut Scratch) -> Result + Sync,
 ) -> Vec<Result> {
-    // One in WASM, which has no threads.
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = threads.min(items.len());
+    let threads = threads().min(items.len());
     let queue = Mutex::new(items.iter_mut().enumerate());
     let work = || {
         let mut scratch = Scratch::default();

@@ -246,8 +246,9 @@ fn score(classes: usize, negatives: usize, images: usize) -> Result<()> {
     let images = unit_rows(images, random);
     let settings = NegPrompt.default_settings(LOGIT_SCALE);
     serve(&json!({"classes": classes}), || {
-        let similarities = features.similarities_all(&images)?;
-        let scores = score_all(&NegPrompt, &similarities.rows(), &settings)?;
+        let scores = features.each_block(&images, None, |similarities| {
+            score_all(&NegPrompt, similarities, &settings)
+        })?;
         Ok(json!({
             "value": scores.first(),
             "multiplications": (1 + negatives) * classes * images.len(),

@@ -1,11 +1,12 @@
 //! Every method on the same held-out images.
 
+use std::ops::Range;
+
 use anyhow::Result;
-use rayon::prelude::*;
 use shared::metric::threshold_at_tpr;
 use shared::score::{
-    ClassFeatures, ImageFeatures, Input, Method, MethodSettings, MinedSettings, Prediction,
-    ScoreError, SimilarityRows, methods, predict_all, score_all,
+    ClassFeatures, Input, Method, MethodSettings, MinedSettings, Patches, Prediction, ScoreError,
+    SimilarityRows, methods, predict_all, score_all,
 };
 
 use super::experiment::{Experiment, ImageSet};
@@ -28,7 +29,7 @@ const MINED_WEIGHTS: [f32; 5] = [0.0, 0.03, 0.1, 0.3, 1.0];
 /// Temperatures of mined labels to choose from, in parts of CLIP's own `1 / logit_scale`.
 const MINED_TEMPERATURES: [f32; 2] = [1.0, 0.5];
 
-/// Images that are compared with the prompts at a time: what they need in memory grows with it.
+/// Images whose largest cosines are looked for at a time: what they need in memory grows with it.
 const TOGETHER: usize = 256;
 
 /// Cosines of images and words that choosing settings may hold.
@@ -161,33 +162,19 @@ impl Scorer<'_> {
         self.each(set, |rows| predict_all(self.method, rows, self.settings))
     }
 
-    /// What `of` makes of every image of a set, in order, with the memory of a few hundred images.
+    /// What `of` makes of every image of a set, in order.
     fn each<T: Send>(
         &self,
         set: &ImageSet,
         of: impl Fn(&SimilarityRows) -> Result<Vec<T>, ScoreError> + Sync,
     ) -> Result<Vec<T>> {
         let takes_patches = self.method.needs().iter().any(|need| need.takes_patches());
-        let width = self.classes.embed_dim.max(1);
-        let parts = set
-            .features
-            .par_chunks(TOGETHER * width)
-            .enumerate()
-            .map(|(part, features)| {
-                let first = part * TOGETHER;
-                let places: Vec<usize> = (first..first + features.len() / width).collect();
-                let patches = match &set.patches {
-                    Some(patches) if takes_patches => patches.gather(&places),
-                    _ => Vec::new(),
-                };
-                let compared = self.classes.compare(&ImageFeatures {
-                    global: features,
-                    patches: &patches,
-                })?;
-                Ok(of(&compared.rows())?)
-            })
-            .collect::<Result<Vec<Vec<T>>>>()?;
-        Ok(parts.into_iter().flatten().collect())
+        let of_set = set.patches.as_ref().filter(|_| takes_patches);
+        let gather = of_set.map(|patches| {
+            move |places: Range<usize>| patches.gather(&places.collect::<Vec<usize>>())
+        });
+        let patches = gather.as_ref().map(|gather| gather as &Patches);
+        Ok(self.classes.each_block(&set.features, patches, of)?)
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use shared::bundle::{Bundle, Role, Tensors, tensor_name};
 use shared::clip::tokenizer::KnownWords;
-use shared::clip::{TextTower, Tokenizer, Weights, normalize};
-use shared::prompt::{PromptEncoder, template};
+use shared::clip::{Prefix, TextTower, Tokenizer, Weights, normalize};
+use shared::prompt::{PromptEncoder, context_prefix, template};
 use shared::score::ClassFeatures;
 use web::message::UnknownWords;
 
@@ -19,13 +19,21 @@ pub struct TextSide {
     tower: TextTower,
     tokenizer: Tokenizer,
     words: Option<KnownWords>,
-    /// `[1, M, width]`.
-    positive: Tensor<3>,
-    /// `[p, M, width]`; none when the bundle has no negatives.
-    negative: Option<Tensor<3>>,
-    zero_shot: bool,
+    /// Of the positive context.
+    positive: Behind,
+    /// Of the p negative contexts; none when the bundle has no negatives.
+    negative: Option<Behind>,
+    /// Of the hand-written words; none when the bundle has no such prompts.
+    zero_shot: Option<Behind>,
     /// Names that have been through the tower.
     known: HashMap<String, NameFeatures>,
+}
+
+/// Contexts that went through the tower: each name then costs only its own tokens.
+struct Behind {
+    prefix: Prefix,
+    /// Tokens of a context.
+    tokens: usize,
 }
 
 /// What the tower makes of a name; rows of unit length.
@@ -78,18 +86,24 @@ impl TextSide {
                 &device,
             ))
         };
-        let positive = context(tensor_name::POSITIVE_CONTEXT)?;
+        let behind = |contexts: Tensor<3>| Behind {
+            tokens: contexts.dims()[1],
+            prefix: context_prefix(&tower, tokenizer.start(), contexts),
+        };
+        let positive = behind(context(tensor_name::POSITIVE_CONTEXT)?);
         let negative = match own.negative.is_empty() {
             true => None,
-            false => Some(context(tensor_name::NEGATIVE_CONTEXT)?),
+            false => Some(behind(context(tensor_name::NEGATIVE_CONTEXT)?)),
         };
+        let words_before = tokenizer.encode(template::PHOTO.trim_end_matches("{}."));
+        let zero_shot = (!own.zero_shot.is_empty()).then(|| behind(tower.embed(&words_before, 1)));
         Ok(Self {
             positive,
             negative,
+            zero_shot,
             tower,
             tokenizer,
             words,
-            zero_shot: !own.zero_shot.is_empty(),
             known: HashMap::new(),
         })
     }
@@ -181,22 +195,18 @@ impl TextSide {
     }
 
     async fn encode(&mut self, names: &[String]) -> Result<(), String> {
-        let encoder = |contexts: &Tensor<3>| {
-            let tokens = contexts.dims()[1];
-            PromptEncoder::new(&self.tower, &self.tokenizer, names, tokens)
-                .encode(&self.tower, contexts.clone())
+        let encoded = |behind: &Behind| {
+            PromptEncoder::new(&self.tower, &self.tokenizer, names, behind.tokens)
+                .encode_behind(&self.tower, &behind.prefix)
         };
-        let positive = rows(encoder(&self.positive)).await?;
+        let positive = rows(encoded(&self.positive)).await?;
         let negative = match &self.negative {
-            Some(contexts) => rows(encoder(contexts)).await?,
+            Some(contexts) => rows(encoded(contexts)).await?,
             None => Vec::new(),
         };
-        let zero_shot = if self.zero_shot {
-            let length = self.tower.context_length();
-            let prompts = template::tokenize(&self.tokenizer, template::PHOTO, names, length);
-            rows(self.tower.forward(&prompts).unsqueeze::<3>()).await?
-        } else {
-            Vec::new()
+        let zero_shot = match &self.zero_shot {
+            Some(words) => rows(encoded(words)).await?,
+            None => Vec::new(),
         };
         let width = positive.len() / names.len();
         let row = |values: &[f32], index: usize| {

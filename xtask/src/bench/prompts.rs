@@ -87,6 +87,7 @@ pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
         )?;
         let done = ours.time()?.multiplications.unwrap_or(0);
         shared.time()?;
+        let whole = classes as f64 / measured as f64;
         let mut times: [Vec<f64>; 3] = Default::default();
         for _ in 0..arguments.rounds.max(1) {
             for _ in 0..STEPS {
@@ -95,7 +96,6 @@ pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
             for _ in 0..STEPS {
                 times[1].push(shared.time()?.seconds);
             }
-            let whole = classes as f64 / measured as f64;
             times[2].push(plain.time()?.seconds * whole);
         }
         let [step, of_shared, of_plain] = times.map(median);
@@ -129,12 +129,12 @@ pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
             println!(
                 "  the reference ran {measured} of {classes} classes, and its time is {} times that; its memory is that part's alone, all {classes} would take about {:.0} GiB",
                 classes / measured,
-                memory[2] * classes as f64 / measured as f64
+                memory[2] * whole
             );
         }
         println!(
             "k={classes} ours {step:.3} reference {of_plain:.3} torch-shared {of_shared:.3} memory-share {:.3} of-limit {:.2} over-torch-shared {:.2} ratio {:.1}",
-            memory[0] / memory[2],
+            memory[0] / (memory[2] * whole),
             2.0 * done as f64 / step / 1e9 / limit,
             of_shared / step,
             of_plain / step

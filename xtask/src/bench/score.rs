@@ -82,10 +82,9 @@ fn in_browser(root: &Path, arguments: &Arguments) -> Result<()> {
     let folder = run::other_target_folder(root, "web").join("bench-score");
     std::fs::create_dir_all(&folder)?;
     page::build_bench(root, &folder)?;
-    std::fs::copy(
-        root.join("xtask/bench/score.html"),
-        folder.join("index.html"),
-    )?;
+    for (source, name) in [("score.html", "index.html"), ("score.js", "score.js")] {
+        std::fs::copy(root.join("xtask/bench").join(source), folder.join(name))?;
+    }
     let server = Server::start(&[("/", &folder)], 0)?;
     let browser = Browser::start(&Options::default());
     browser.open(&server.address());

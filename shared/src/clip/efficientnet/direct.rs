@@ -6,7 +6,6 @@
 //! runs over whole vectors; bias, residual and ReLU6 are applied before a value is stored.
 //! Explicit SIMD by `pulp`: AVX-512, AVX2, NEON and WASM's SIMD from one source.
 
-use std::num::NonZero;
 use std::ops::Range;
 
 use super::depthwise::{Depthwise, DepthwiseRun};
@@ -14,7 +13,7 @@ use super::pointwise::{Pointwise, stride};
 use super::{BlockShape, block_shapes};
 use crate::clip::config::EfficientNetLiteConfig;
 use crate::clip::weights::{WeightError, Weights};
-use crate::simd::dispatch;
+use crate::simd::{dispatch, parallel};
 
 /// Side of the stem's kernel.
 const KERNEL: usize = 3;
@@ -237,9 +236,7 @@ impl Direct {
         let image = (3 * size * size).max(1);
         let batch = pixels.len() / image;
         let mut pooled = vec![0.0; batch * self.width()];
-        // One in WASM, which has no threads.
-        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let share = batch.div_ceil(threads).max(1);
+        let share = batch.div_ceil(parallel::threads()).max(1);
         let run = |pixels: &[f32], pooled: &mut [f32]| {
             let rows = pooled.chunks_exact_mut(self.width());
             for (pixels, row) in pixels.chunks_exact(image).zip(rows) {

@@ -136,8 +136,9 @@ impl WithSimd for Attend<'_> {
 }
 
 /// Gradients with respect to keys and values, laid out like a [`Context`].
-pub struct ContextGradient<'a> {
-    pub prefix: &'a mut [f32],
+pub struct ContextGradient<'a, 'b> {
+    /// Sums, each for the next so many sequences.
+    pub prefix: &'a mut [(usize, &'b mut [f32])],
     pub own: &'a mut [f32],
 }
 
@@ -150,7 +151,7 @@ pub fn attend_backward(
     weights: &[f32],
     gradient: &[f32],
     query_gradient: &mut [f32],
-    context_gradient: ContextGradient<'_>,
+    context_gradient: ContextGradient<'_, '_>,
 ) {
     dispatch(AttendBackward {
         shape,
@@ -163,17 +164,17 @@ pub fn attend_backward(
     });
 }
 
-struct AttendBackward<'a> {
+struct AttendBackward<'a, 'b> {
     shape: Shape<'a>,
     query: &'a [f32],
     context: Context<'a>,
     weights: &'a [f32],
     gradient: &'a [f32],
     query_gradient: &'a mut [f32],
-    context_gradient: ContextGradient<'a>,
+    context_gradient: ContextGradient<'a, 'b>,
 }
 
-impl WithSimd for AttendBackward<'_> {
+impl WithSimd for AttendBackward<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -183,9 +184,14 @@ impl WithSimd for AttendBackward<'_> {
         let scale = (head_width as f32).powf(-0.5);
         let step = 2 * width;
         let ContextGradient {
-            prefix: prefix_gradient,
+            prefix: sums,
             own: own_gradient,
         } = self.context_gradient;
+        let mut sums = sums.iter_mut();
+        let mut prefix_gradient: &mut [f32] = &mut [];
+        // Rows of the sequences that the sums so far are for.
+        let mut rows = 0;
+        let mut lengths = self.shape.lengths.iter();
         let prefix_tokens = self.context.prefix.len() / step;
         let longest = self.shape.lengths.iter().max().copied().unwrap_or(0);
         let mut of_weights = vec![0.0; prefix_tokens + longest];
@@ -199,6 +205,12 @@ impl WithSimd for AttendBackward<'_> {
             let Some(((query, gradient), query_gradient)) = queries.next() else {
                 return;
             };
+            while start >= rows
+                && let Some((sequences, sum)) = sums.next()
+            {
+                prefix_gradient = sum;
+                rows += lengths.by_ref().take(*sequences).sum::<usize>();
+            }
             let place = start * step..(row + 1) * step;
             let own = &self.context.own[place.clone()];
             for head in 0..heads {

@@ -220,7 +220,8 @@ impl Block {
     }
 
     /// The way back: from `gradient`, with respect to the rows that asked, the one with respect to
-    /// `kept.x` into `input`, and the one with respect to `prefix` added to `prefix_gradient`.
+    /// `kept.x` into `input`, and the one with respect to `prefix` added to `prefix_gradient`, for
+    /// so many sequences to each of its sums.
     ///
     /// `scratch.key_value` holds the gradient with respect to this block's own keys and values
     /// from elsewhere, zeros if there is none. Without `gradient` there is nothing else.
@@ -231,7 +232,7 @@ impl Block {
         prefix: &[f32],
         kept: &Kept,
         gradient: Option<&[f32]>,
-        prefix_gradient: &mut [f32],
+        prefix_gradient: &mut [(usize, &mut [f32])],
         scratch: &mut Scratch,
         input: Option<&mut Vec<f32>>,
     ) {
