@@ -3,6 +3,8 @@
 
 pub mod config;
 #[cfg(feature = "model")]
+mod direct;
+#[cfg(feature = "model")]
 pub mod efficientnet;
 #[cfg(feature = "input")]
 pub mod import;

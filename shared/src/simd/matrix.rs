@@ -1,7 +1,11 @@
 //! Products with a matrix that stays, laid out once for the loop that reads it.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
+#[cfg(any(feature = "model", test))]
+use super::parallel;
 use super::{LANES, dispatch};
 
 /// Inputs that are worked through before the next rows: two panels of so many fit beside the
@@ -56,16 +60,68 @@ impl Matrix {
         }
     }
 
+    /// The same weights for the way back, `[outputs, inputs]`.
+    #[cfg(any(feature = "model", test))]
+    pub fn transpose(&self) -> Self {
+        Self::from_fn(self.outputs, self.inputs, |output, input| {
+            self.panels[output / LANES * self.inputs + input].0[output % LANES]
+        })
+    }
+
     /// Adds `x` `[rows, inputs]` times this matrix to `out` `[rows, outputs]`; returns how many
     /// multiplications that took.
     pub fn add_product(&self, x: &[f32], out: &mut [f32]) -> usize {
-        dispatch(Product { of: self, x, out });
+        let panels = 0..self.outputs.div_ceil(LANES);
+        dispatch(Product {
+            of: self,
+            panels,
+            x,
+            out,
+        });
+        x.len() * self.outputs
+    }
+
+    /// The same with the outputs shared out among the machine's threads: for rows that are too few
+    /// to be shared out themselves, and whose time is that of reading the weights.
+    #[cfg(any(feature = "model", test))]
+    pub fn add_product_wide(&self, x: &[f32], out: &mut [f32]) -> usize {
+        let panels = self.outputs.div_ceil(LANES);
+        let share = panels.div_ceil(parallel::threads()).next_multiple_of(2);
+        let rows = x.len() / self.inputs;
+        let mut shares: Vec<Range<usize>> = (0..panels)
+            .step_by(share)
+            .map(|first| first..panels.min(first + share))
+            .collect();
+        let columns =
+            |panels: &Range<usize>| panels.start * LANES..self.outputs.min(panels.end * LANES);
+        let parts = parallel::each(&mut shares, |panels, _: &mut ()| {
+            let mut part = vec![0.0; rows * columns(panels).len()];
+            dispatch(Product {
+                of: self,
+                panels: panels.clone(),
+                x,
+                out: &mut part,
+            });
+            part
+        });
+        for (panels, part) in shares.iter().zip(&parts) {
+            let columns = columns(panels);
+            for (out, part) in out
+                .chunks_exact_mut(self.outputs)
+                .zip(part.chunks_exact(columns.len()))
+            {
+                let pairs = out[columns.clone()].iter_mut().zip(part);
+                pairs.for_each(|(out, part)| *out += part);
+            }
+        }
         x.len() * self.outputs
     }
 }
 
+/// `x` times some of the panels, added to `out` `[rows, the outputs of these panels]`.
 struct Product<'a> {
     of: &'a Matrix,
+    panels: Range<usize>,
     x: &'a [f32],
     out: &'a mut [f32],
 }
@@ -75,8 +131,13 @@ impl WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
+        let rows = self.x.len() / self.of.inputs;
         // As many rows and panels at once as there are registers for their sums.
         match S::F32_LANES {
+            // The tile that fewer rows of zeros fill up.
+            16 if rows.next_multiple_of(13) < rows.next_multiple_of(12) => {
+                self.run::<S, 13, 2, 1>(simd);
+            }
             16 => self.run::<S, 12, 2, 1>(simd),
             8 => self.run::<S, 6, 1, 2>(simd),
             4 => self.run::<S, 2, 1, 4>(simd),
@@ -89,9 +150,9 @@ impl Product<'_> {
     /// Tiles of `R` rows and `P` panels of `V` vectors each.
     #[inline(always)]
     fn run<S: Simd, const R: usize, const P: usize, const V: usize>(&mut self, simd: S) {
-        let Matrix {
-            inputs, outputs, ..
-        } = *self.of;
+        let Matrix { inputs, .. } = *self.of;
+        let Range { start, end } = self.panels;
+        let outputs = self.of.outputs.min(end * LANES) - start * LANES;
         let rows = self.out.len() / outputs;
         let tiles = rows.div_ceil(R);
         let mut packed = vec![[0.0; R]; tiles * DEPTH.min(inputs)];
@@ -111,22 +172,23 @@ impl Product<'_> {
                     }
                 }
             }
-            let panels = outputs.div_ceil(LANES);
             let weights = |panel: usize| &self.of.panels[panel * inputs + first..][..depth];
-            let mut panel = 0;
-            while panel + P <= panels {
+            let mut panel = start;
+            while panel + P <= end {
                 let weights: [&[Lanes]; P] = std::array::from_fn(|p| weights(panel + p));
                 for (tile, x) in packed.chunks_exact(depth).take(tiles).enumerate() {
                     let out = &mut self.out[tile * R * outputs..];
-                    add_tile::<S, R, P, V>(simd, x, weights, out, outputs, panel * LANES);
+                    let column = (panel - start) * LANES;
+                    add_tile::<S, R, P, V>(simd, x, weights, out, outputs, column);
                 }
                 panel += P;
             }
-            while panel < panels {
+            while panel < end {
                 for (tile, x) in packed.chunks_exact(depth).take(tiles).enumerate() {
                     let out = &mut self.out[tile * R * outputs..];
                     let weights = [weights(panel)];
-                    add_tile::<S, R, 1, V>(simd, x, weights, out, outputs, panel * LANES);
+                    let column = (panel - start) * LANES;
+                    add_tile::<S, R, 1, V>(simd, x, weights, out, outputs, column);
                 }
                 panel += 1;
             }
@@ -198,9 +260,14 @@ mod tests {
             for matrix in [
                 Matrix::new(&weight, inputs, outputs),
                 Matrix::transposed(&swapped, inputs, outputs),
+                Matrix::new(&swapped, outputs, inputs).transpose(),
             ] {
                 let mut out = before.clone();
+                let mut wide = before.clone();
                 matrix.add_product(&x, &mut out);
+                matrix.add_product_wide(&x, &mut wide);
+                let pairs = out.iter().zip(&wide);
+                assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-5));
                 for (at, (out, before)) in out.iter().zip(&before).enumerate() {
                     let (row, output) = (at / outputs, at % outputs);
                     let wanted = (0..inputs).fold(f64::from(*before), |sum, input| {

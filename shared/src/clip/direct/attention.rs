@@ -1,9 +1,20 @@
-//! Causal attention over sequences laid end to end, behind a prefix that they share.
+//! Attention over sequences laid end to end, behind a prefix that they may share.
+
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
 use super::elementwise::{exp, total};
 use crate::simd::{LANES, dispatch};
+
+/// The tokens of its own sequence that one attends to; beside them the whole prefix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sees {
+    /// Those up to itself.
+    Before,
+    All,
+    Itself,
+}
 
 /// What attends to what.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +23,7 @@ pub struct Shape<'a> {
     pub heads: usize,
     /// Tokens of each sequence.
     pub lengths: &'a [usize],
+    pub sees: Sees,
     /// Only the last token of each sequence asks; all do otherwise.
     pub last_only: bool,
 }
@@ -33,24 +45,24 @@ impl Shape<'_> {
 
     /// Weights in all, behind a prefix of so many tokens.
     pub fn weights(&self, prefix: usize) -> usize {
-        let seen = self.lengths.iter().map(|&length| {
-            if self.last_only {
-                prefix + length
-            } else {
-                length * prefix + length * (length + 1) / 2
-            }
-        });
-        self.heads * seen.sum::<usize>()
+        let mut sum = 0;
+        self.each_query(|_, seen| sum += prefix + seen.len());
+        self.heads * sum
     }
 
-    /// For each query in order: its row among the keys and the first row of its sequence.
+    /// For each query in order: the first row of its sequence and the rows that it sees.
     #[inline(always)]
-    fn each_query(&self, mut each: impl FnMut(usize, usize)) {
+    fn each_query(&self, mut each: impl FnMut(usize, Range<usize>)) {
         let mut start = 0;
         for &length in self.lengths {
             let first = if self.last_only { length - 1 } else { 0 };
-            for place in first..length {
-                each(start + place, start);
+            for row in start + first..start + length {
+                let seen = match self.sees {
+                    Sees::Before => start..row + 1,
+                    Sees::All => start..start + length,
+                    Sees::Itself => row..row + 1,
+                };
+                each(start, seen);
             }
             start += length;
         }
@@ -105,13 +117,13 @@ impl WithSimd for Attend<'_> {
             .chunks_exact(width)
             .zip(self.out.chunks_exact_mut(width));
         let mut rest = self.weights;
-        self.shape.each_query(|row, start| {
+        self.shape.each_query(|_, seen| {
             let Some((query, out)) = queries.next() else {
                 return;
             };
-            let own = &self.context.own[start * step..(row + 1) * step];
+            let own = &self.context.own[seen.start * step..seen.end * step];
+            let seen = prefix_tokens + seen.len();
             for head in 0..heads {
-                let seen = prefix_tokens + row + 1 - start;
                 let (weights, after) = std::mem::take(&mut rest).split_at_mut(seen);
                 rest = after;
                 let columns = head * head_width..(head + 1) * head_width;
@@ -201,7 +213,7 @@ impl WithSimd for AttendBackward<'_, '_> {
             .zip(self.gradient.chunks_exact(width))
             .zip(self.query_gradient.chunks_exact_mut(width));
         let mut rest = self.weights;
-        self.shape.each_query(|row, start| {
+        self.shape.each_query(|start, seen| {
             let Some(((query, gradient), query_gradient)) = queries.next() else {
                 return;
             };
@@ -211,10 +223,10 @@ impl WithSimd for AttendBackward<'_, '_> {
                 prefix_gradient = sum;
                 rows += lengths.by_ref().take(*sequences).sum::<usize>();
             }
-            let place = start * step..(row + 1) * step;
+            let place = seen.start * step..seen.end * step;
+            let seen = prefix_tokens + seen.len();
             let own = &self.context.own[place.clone()];
             for head in 0..heads {
-                let seen = prefix_tokens + row + 1 - start;
                 let (weights, after) = rest.split_at(seen);
                 rest = after;
                 let keys = head * head_width..(head + 1) * head_width;

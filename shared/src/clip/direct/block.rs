@@ -3,6 +3,8 @@
 //! The weights are frozen, so that the way back needs neither their gradients nor what they were
 //! multiplied with: of a block's activations only those are kept that a derivative is taken at.
 
+use std::sync::OnceLock;
+
 use burn::nn::{LayerNorm, Linear as BurnLinear};
 
 use super::attention::{Context, ContextGradient, Shape, attend, attend_backward};
@@ -11,11 +13,11 @@ use super::values;
 use crate::clip::config::Activation;
 use crate::simd::matrix::Matrix;
 
-/// A frozen linear layer, laid out for both directions.
+/// A frozen linear layer; laid out for the way back once that is gone.
 #[derive(Clone, Debug)]
 pub struct Linear {
     forward: Matrix,
-    backward: Matrix,
+    backward: OnceLock<Matrix>,
     bias: Vec<f32>,
 }
 
@@ -26,7 +28,7 @@ impl Linear {
         let inputs = weight.len() / outputs.max(1);
         Self {
             forward: Matrix::new(weight, inputs, outputs),
-            backward: Matrix::transposed(weight, outputs, inputs),
+            backward: OnceLock::new(),
             bias,
         }
     }
@@ -49,15 +51,26 @@ impl Linear {
         Self::columns(linear, 0..linear.weight.dims()[1])
     }
 
-    /// `out = x W + b`; `x` `[rows, inputs]`. This and the others return how many multiplications
-    /// they did.
-    pub fn forward(&self, x: &[f32], out: &mut Vec<f32>) -> usize {
+    fn way_back(&self) -> &Matrix {
+        self.backward.get_or_init(|| self.forward.transpose())
+    }
+
+    fn add_forward(&self, x: &[f32], out: &mut [f32], wide: bool) -> usize {
+        if wide {
+            return self.forward.add_product_wide(x, out);
+        }
+        self.forward.add_product(x, out)
+    }
+
+    /// `out = x W + b`; `x` `[rows, inputs]`. `wide`: all threads take part, for few rows. This and
+    /// the others return how many multiplications they did.
+    pub fn forward(&self, x: &[f32], out: &mut Vec<f32>, wide: bool) -> usize {
         let rows = x.len() / self.forward.inputs;
         out.resize(rows * self.bias.len(), 0.0);
         for row in out.chunks_exact_mut(self.bias.len()) {
             row.copy_from_slice(&self.bias);
         }
-        self.forward.add_product(x, out)
+        self.add_forward(x, out, wide)
     }
 
     /// `out = residual + x W + b`.
@@ -66,6 +79,7 @@ impl Linear {
         residual: impl Iterator<Item = &'a [f32]>,
         x: &[f32],
         out: &mut Vec<f32>,
+        wide: bool,
     ) -> usize {
         let rows = x.len() / self.forward.inputs;
         out.resize(rows * self.bias.len(), 0.0);
@@ -74,16 +88,17 @@ impl Linear {
                 *out = residual + bias;
             }
         }
-        self.forward.add_product(x, out)
+        self.add_forward(x, out, wide)
     }
 
     /// `out = gradient Wᵀ`: from the gradient with respect to the output `[rows, outputs]`, that
     /// with respect to the input.
     pub fn backward(&self, gradient: &[f32], out: &mut Vec<f32>) -> usize {
-        let rows = gradient.len() / self.backward.inputs;
+        let backward = self.way_back();
+        let rows = gradient.len() / backward.inputs;
         out.clear();
-        out.resize(rows * self.backward.outputs, 0.0);
-        self.backward.add_product(gradient, out)
+        out.resize(rows * backward.outputs, 0.0);
+        backward.add_product(gradient, out)
     }
 }
 
@@ -123,8 +138,20 @@ pub struct Scratch {
     hidden: Vec<f32>,
     pub key_value: Vec<f32>,
     pub gradient: Vec<f32>,
+    /// Whether all threads take part in each product; the way back does not ask.
+    pub wide: bool,
     /// Multiplications with weights so far.
     pub multiplications: usize,
+}
+
+impl Scratch {
+    /// For passes in whose products all threads take part.
+    pub fn wide() -> Self {
+        Self {
+            wide: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// `x + attention(ln_1(x))`, then `x + mlp(ln_2(x))`.
@@ -176,20 +203,22 @@ impl Block {
             attended,
             hidden,
             multiplications,
+            wide,
             ..
         } = scratch;
+        let wide = *wide;
         normed.resize(kept.x.len(), 0.0);
         self.ln_1.forward(&kept.x, normed);
-        *multiplications += self.key_value.forward(normed, &mut kept.key_value);
+        *multiplications += self.key_value.forward(normed, &mut kept.key_value, wide);
         let Some(out) = out else {
             return;
         };
         if shape.last_only {
             let mut last = Vec::with_capacity(shape.queries() * width);
             last_rows(shape, normed).for_each(|row| last.extend_from_slice(row));
-            *multiplications += self.query.forward(&last, &mut kept.query);
+            *multiplications += self.query.forward(&last, &mut kept.query, wide);
         } else {
-            *multiplications += self.query.forward(normed, &mut kept.query);
+            *multiplications += self.query.forward(normed, &mut kept.query, wide);
         }
         attended.resize(shape.queries() * width, 0.0);
         let context = Context {
@@ -201,22 +230,22 @@ impl Block {
         attend(shape, &kept.query, context, &mut kept.weights, attended);
         if shape.last_only {
             let residual = last_rows(shape, &kept.x);
-            *multiplications += self
-                .output
-                .forward_onto(residual, attended, &mut kept.middle);
+            *multiplications +=
+                self.output
+                    .forward_onto(residual, attended, &mut kept.middle, wide);
         } else {
             let residual = kept.x.chunks_exact(width);
-            *multiplications += self
-                .output
-                .forward_onto(residual, attended, &mut kept.middle);
+            *multiplications +=
+                self.output
+                    .forward_onto(residual, attended, &mut kept.middle, wide);
         }
         normed.resize(kept.middle.len(), 0.0);
         self.ln_2.forward(&kept.middle, normed);
-        *multiplications += self.mlp_in.forward(normed, &mut kept.hidden);
+        *multiplications += self.mlp_in.forward(normed, &mut kept.hidden, wide);
         hidden.resize(kept.hidden.len(), 0.0);
         activate(self.activation, &kept.hidden, hidden);
         let residual = kept.middle.chunks_exact(width);
-        *multiplications += self.mlp_out.forward_onto(residual, hidden, out);
+        *multiplications += self.mlp_out.forward_onto(residual, hidden, out, wide);
     }
 
     /// The way back: from `gradient`, with respect to the rows that asked, the one with respect to
@@ -291,7 +320,7 @@ impl Block {
                 input[row].copy_from_slice(residual);
             }
         } else if gradient.is_some() {
-            *multiplications += self.query.backward.add_product(query, rows);
+            *multiplications += self.query.way_back().add_product(query, rows);
             input.copy_from_slice(middle);
         }
         self.ln_1.add_backward(&kept.x, rows, input);

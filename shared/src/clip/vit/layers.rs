@@ -1,19 +1,17 @@
-//! CLIP's vision transformer.
-//!
-//! Reference: `VisionTransformer` in OpenAI's `clip/model.py`.
+//! The vision transformer in Burn's operations.
 
 use burn::nn::LayerNorm;
 use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
-use super::config::VitConfig;
-use super::transformer::Block;
-use super::weights::{WeightError, Weights};
+use crate::clip::config::VitConfig;
+use crate::clip::transformer::Block;
+use crate::clip::weights::{WeightError, Weights};
 
-/// Patches → class token and positions → transformer → projection of the class token.
+/// A tower wherever Burn runs.
 #[derive(Debug, Clone)]
-pub struct VisionTransformer {
+pub struct Layers {
     patch_embedding: Tensor<4>,
     class_embedding: Tensor<3>,
     positional_embedding: Tensor<3>,
@@ -24,13 +22,9 @@ pub struct VisionTransformer {
     patch_size: usize,
 }
 
-impl VisionTransformer {
-    /// Reads the tower under OpenAI's names below `visual`.
-    ///
-    /// # Errors
-    /// Names the first tensor that is missing or of another shape.
+impl Layers {
     pub fn load(
-        weights: &Weights,
+        visual: &Weights,
         config: &VitConfig,
         embed_dim: usize,
     ) -> Result<Self, WeightError> {
@@ -43,7 +37,6 @@ impl VisionTransformer {
             mlp_width,
             activation,
         } = config;
-        let visual = weights.below("visual");
         let tokens = (image_size / patch_size).pow(2) + 1;
         let blocks = (0..layers)
             .map(|layer| {
@@ -67,7 +60,7 @@ impl VisionTransformer {
         })
     }
 
-    /// `pixels`: `[batch, 3, size, size]` → image features `[batch, embed_dim]`, not normalised.
+    /// As [`VisionTransformer::forward`](super::VisionTransformer::forward).
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
         let x = self.embed(pixels);
         let [batch, _, width] = x.dims();
@@ -76,8 +69,7 @@ impl VisionTransformer {
         self.ln_post.forward(class).matmul(self.projection.clone())
     }
 
-    /// `pixels`: `[batch, 3, size, size]` → features of patches `[batch, patches, embed_dim]`, not
-    /// normalised: in the last block every token sees itself alone.
+    /// As [`VisionTransformer::patches`](super::VisionTransformer::patches).
     pub fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
         let x = self.embed(pixels);
         let before = self.blocks.len().saturating_sub(1);

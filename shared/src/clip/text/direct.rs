@@ -10,25 +10,18 @@
 //! Burn's operations ([`TextTower`]) do the same on a GPU; `tests/` holds both against PyTorch and
 //! against the plain path over whole prompts.
 
-mod attention;
-mod block;
-mod elementwise;
-
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
-use self::attention::Shape;
-use self::block::{Block, Kept, Linear, Scratch};
-use self::elementwise::Norm;
 use super::TextTower;
+use crate::clip::direct::attention::{Sees, Shape};
+use crate::clip::direct::block::{self, Block, Kept, Linear, Scratch};
+use crate::clip::direct::elementwise::Norm;
+use crate::clip::direct::{CHUNK, values};
 use crate::simd::parallel;
 
-/// Tokens of a chunk, about, where threads are few: a product of so many rows waits less often for
-/// weights, of which no cache holds all. On two threads a step took 0.78 to 0.88 of the time that
-/// it took with 84.
-const CHUNK: usize = 256;
 /// Tokens of a part, at most, until there are [`PARTS`].
 const PART: usize = 96;
 /// Parts, at most, into which the prompts behind one context are cut. Each has a sum of its own for
@@ -344,6 +337,7 @@ impl DirectTextTower {
             width: self.width,
             heads: self.heads,
             lengths,
+            sees: Sees::Before,
             // Of the last layer only the [EOS] token is read.
             last_only: layer + 1 == self.blocks.len(),
         }
@@ -430,7 +424,7 @@ impl DirectTextTower {
         scratch.rows.resize(ends.len(), 0.0);
         self.ln_final.forward(ends, &mut scratch.rows);
         let mut features = Vec::new();
-        scratch.multiplications += self.projection.forward(&scratch.rows, &mut features);
+        scratch.multiplications += self.projection.forward(&scratch.rows, &mut features, false);
         features
     }
 
@@ -609,11 +603,6 @@ fn key_value(prefixes: &[Vec<Kept>], context: usize, layer: usize) -> &[f32] {
 
 fn add_positions(x: &mut [f32], positions: &[f32]) {
     x.iter_mut().zip(positions).for_each(|(x, at)| *x += at);
-}
-
-/// A tensor's values, row by row.
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter().collect()
 }
 
 #[cfg(test)]

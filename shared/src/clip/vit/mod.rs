@@ -1,0 +1,77 @@
+//! CLIP's vision transformer.
+//!
+//! Reference: `VisionTransformer` in OpenAI's `clip/model.py`.
+//!
+//! It is written twice, like the compact model's tower: in Burn's operations (`layers`) for a GPU, and
+//! in loops for the CPU (`direct`), which are about twice as fast there. Which one runs is decided by
+//! the device, here and nowhere else; both are held against the same PyTorch fixtures.
+
+mod direct;
+mod layers;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use self::direct::Direct;
+use self::layers::Layers;
+use super::config::VitConfig;
+use super::direct::values;
+use super::weights::{WeightError, Weights};
+
+/// Patches → class token and positions → transformer → projection of the class token.
+#[derive(Debug, Clone)]
+pub struct VisionTransformer {
+    tower: Tower,
+}
+
+#[derive(Debug, Clone)]
+enum Tower {
+    Layers(Box<Layers>),
+    Direct(Box<Direct>),
+}
+
+impl VisionTransformer {
+    /// Reads the tower under OpenAI's names below `visual`.
+    ///
+    /// # Errors
+    /// Names the first tensor that is missing or of another shape.
+    pub fn load(
+        weights: &Weights,
+        config: &VitConfig,
+        embed_dim: usize,
+    ) -> Result<Self, WeightError> {
+        let visual = weights.below("visual");
+        let tower = if *weights.device() == Device::flex() {
+            Tower::Direct(Box::new(Direct::load(&visual, config, embed_dim)?))
+        } else {
+            Tower::Layers(Box::new(Layers::load(&visual, config, embed_dim)?))
+        };
+        Ok(Self { tower })
+    }
+
+    /// `pixels`: `[batch, 3, size, size]` → image features `[batch, embed_dim]`, not normalised.
+    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
+        match &self.tower {
+            Tower::Layers(layers) => layers.forward(pixels),
+            Tower::Direct(direct) => {
+                let (batch, device) = (pixels.dims()[0], pixels.device());
+                let features = direct.features(&values(pixels), batch);
+                let shape = [batch, direct.embed_dim()];
+                Tensor::from_data(TensorData::new(features, shape), &device)
+            }
+        }
+    }
+
+    /// `pixels`: `[batch, 3, size, size]` → features of patches `[batch, patches, embed_dim]`, not
+    /// normalised: in the last block every token sees itself alone.
+    pub fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
+        match &self.tower {
+            Tower::Layers(layers) => layers.patches(pixels),
+            Tower::Direct(direct) => {
+                let (batch, device) = (pixels.dims()[0], pixels.device());
+                let features = direct.patches(&values(pixels), batch);
+                let shape = [batch, direct.patches_an_image(), direct.embed_dim()];
+                Tensor::from_data(TensorData::new(features, shape), &device)
+            }
+        }
+    }
+}
