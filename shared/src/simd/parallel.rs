@@ -5,6 +5,9 @@ use std::sync::Mutex;
 
 /// Threads that this machine runs at once; one in WASM, which has none.
 pub fn threads() -> usize {
+    if cfg!(target_family = "wasm") {
+        return 1;
+    }
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
@@ -15,6 +18,14 @@ pub fn each<Item: Send, Scratch: Default, Result: Send>(
     run: impl Fn(&mut Item, &mut Scratch) -> Result + Sync,
 ) -> Vec<Result> {
     let threads = threads().min(items.len());
+    // The page does not carry what threads would take.
+    if cfg!(target_family = "wasm") || threads < 2 {
+        let mut scratch = Scratch::default();
+        return items
+            .iter_mut()
+            .map(|item| run(item, &mut scratch))
+            .collect();
+    }
     let queue = Mutex::new(items.iter_mut().enumerate());
     let work = || {
         let mut scratch = Scratch::default();

@@ -237,22 +237,14 @@ impl Direct {
         let batch = pixels.len() / image;
         let mut pooled = vec![0.0; batch * self.width()];
         let share = batch.div_ceil(parallel::threads()).max(1);
-        let run = |pixels: &[f32], pooled: &mut [f32]| {
+        let mut shares: Vec<_> = pixels
+            .chunks(share * image)
+            .zip(pooled.chunks_mut(share * self.width()))
+            .collect();
+        parallel::each(&mut shares, |(pixels, pooled), _: &mut ()| {
             let rows = pooled.chunks_exact_mut(self.width());
             for (pixels, row) in pixels.chunks_exact(image).zip(rows) {
                 row.copy_from_slice(&self.pooled_one(pixels, size));
-            }
-        };
-        let mut shares = pixels
-            .chunks(share * image)
-            .zip(pooled.chunks_mut(share * self.width()));
-        let first = shares.next();
-        std::thread::scope(|scope| {
-            for (pixels, pooled) in shares {
-                scope.spawn(move || run(pixels, pooled));
-            }
-            if let Some((pixels, pooled)) = first {
-                run(pixels, pooled);
             }
         });
         pooled
