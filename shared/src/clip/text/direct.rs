@@ -2,10 +2,10 @@
 //! back to the contexts.
 //!
 //! Prompts are cut into chunks of one to four hundred tokens, which pass through the whole tower by
-//! themselves, one thread a chunk: threads meet twice a step. Suffixes of any lengths stand in a chunk end to end, so that no position is
-//! padding. Every product is with a frozen weight matrix that lies ready for both directions, and
-//! the way back leaves out what nobody asks for: gradients of weights, and of the suffixes' own
-//! embeddings.
+//! themselves, one thread a chunk: threads meet twice a step. Suffixes of any lengths stand in a
+//! chunk end to end, so that no position is padding. Every product is with a frozen weight matrix
+//! that lies ready for its direction, and the way back leaves out what nobody asks for: gradients of
+//! weights, and of the suffixes' own embeddings.
 //!
 //! Burn's operations ([`TextTower`]) do the same on a GPU; `tests/` holds both against PyTorch and
 //! against the plain path over whole prompts.
