@@ -8,6 +8,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fixture::{Fixture, assert_close, values};
 use shared::clip::import::{canonical, open_clip_config};
+use shared::clip::text::direct::{DirectTextTower, Suffixes, Tape};
 use shared::clip::{TextTower, Weights, normalize};
 use shared::prompt::{ContextEncoder, PromptEncoder, loss};
 
@@ -117,6 +118,31 @@ fn learning_equals_the_plain_path() {
             assert_close(&what, &found, &plain, SHARED_GRADIENT_TOLERANCE);
             close_to_pytorch(&setting, &format!("{which}.gradient"), &found);
         }
+    }
+}
+
+/// What the page runs: contexts go in once, and then one class list after the other.
+#[test]
+fn class_lists_behind_contexts_that_went_in_before_agree() {
+    let setting = Setting::new(SHARED, &Device::flex());
+    let negative = setting.contexts("negative").inner();
+    let count = negative.dims()[0];
+    let tower = DirectTextTower::new(setting.tower.clone()).expect("on the CPU");
+    let tokens = setting.tower.tokens();
+    let mut tape = Tape::default();
+    let nobody = Suffixes::new(&tokens, START, &[]);
+    tower.enter(&values(negative.clone()), count, true, &nobody, &mut tape);
+    for chosen in [&[4, 1][..], &[0], &[3, 2, 1, 0]] {
+        let suffixes: Vec<Vec<u32>> = chosen
+            .iter()
+            .map(|&class| setting.suffixes[class].clone())
+            .collect();
+        let prompts = PromptEncoder::from_suffixes(START, &suffixes);
+        let plain =
+            ContextEncoder::new(setting.tower.clone(), prompts, false).encode(negative.clone());
+        let suffixes = Suffixes::new(&tokens, START, &suffixes);
+        let features = tower.encode_behind(&suffixes, 0, &mut tape);
+        assert_eq!(features, values(plain), "classes {chosen:?}");
     }
 }
 

@@ -33,6 +33,12 @@ pub fn find_or_train(root: &Path, named: Option<PathBuf>) -> Result<PathBuf> {
         return Ok(std::path::absolute(folder)?);
     }
     if let Some(folder) = find(root) {
+        if let Some(age) = age(&folder) {
+            println!(
+                "The page gets the bundle in {}, made {age} ago; without that folder one is trained anew.",
+                folder.display()
+            );
+        }
         return Ok(folder);
     }
     println!(
@@ -49,4 +55,20 @@ pub fn find_or_train(root: &Path, named: Option<PathBuf>) -> Result<PathBuf> {
             bail!("the training run wrote no out/default/bundle; look at what it printed above")
         }
     }
+}
+
+/// How long ago a bundle was written: methods that came later are not in it.
+fn age(folder: &Path) -> Option<String> {
+    let written = folder
+        .join("bundle.json")
+        .metadata()
+        .ok()?
+        .modified()
+        .ok()?;
+    let minutes = written.elapsed().ok()?.as_secs() / 60;
+    Some(match minutes {
+        0..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} days", minutes / 1440),
+    })
 }

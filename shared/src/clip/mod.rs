@@ -35,7 +35,7 @@ pub use model::{ImageTower, normalize};
 pub use no_text::NoTextTower;
 pub use preprocessing::Preprocessing;
 #[cfg(feature = "model")]
-pub use text::{Prefix, TextTower};
+pub use text::TextTower;
 #[cfg(feature = "input")]
 pub use tokenizer::Tokenizer;
 #[cfg(feature = "model")]

@@ -15,6 +15,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use super::config::TextTowerConfig;
+use super::direct::values;
 use super::transformer::{Block, Projected};
 use super::weights::{WeightError, Weights};
 
@@ -26,6 +27,36 @@ pub struct TextTower {
     blocks: Vec<Block>,
     ln_final: LayerNorm,
     projection: Param<Tensor<2>>,
+}
+
+/// The tower's first step by itself: the embeddings of its tokens.
+#[derive(Clone, Debug)]
+pub struct TokenEmbedding {
+    /// `[vocabulary, width]`.
+    table: Tensor<2>,
+}
+
+impl TokenEmbedding {
+    /// Ids of `rows` prompts of one `length` each → `[rows, length, width]`, without positions.
+    pub fn embed(&self, tokens: &[u32], rows: usize) -> Tensor<3> {
+        let length = tokens.len().checked_div(rows).unwrap_or(0);
+        let indices: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
+        let indices = index_tensor(&indices, &self.table.device());
+        let [_, width] = self.table.dims();
+        self.table
+            .clone()
+            .select(0, indices)
+            .reshape([rows, length, width])
+    }
+
+    /// The same of one prompt, row by row.
+    pub fn rows(&self, tokens: &[u32]) -> Vec<f32> {
+        if tokens.is_empty() {
+            // Burn takes a length of nothing for one that it shall find out.
+            return Vec::new();
+        }
+        values(self.embed(tokens, 1))
+    }
 }
 
 /// Keys and values of a shared prefix, one pair a layer.
@@ -114,16 +145,17 @@ impl TextTower {
         self.token_embedding.device()
     }
 
+    /// Its token embeddings, which may outlive it.
+    pub fn tokens(&self) -> TokenEmbedding {
+        TokenEmbedding {
+            table: self.token_embedding.val(),
+        }
+    }
+
     /// Token embeddings without positions: ids of `rows` prompts of one `length` each →
     /// `[rows, length, width]`.
     pub fn embed(&self, tokens: &[u32], rows: usize) -> Tensor<3> {
-        let length = tokens.len().checked_div(rows).unwrap_or(0);
-        let indices: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
-        let indices = index_tensor(&indices, &self.device());
-        self.token_embedding
-            .val()
-            .select(0, indices)
-            .reshape([rows, length, self.width()])
+        self.tokens().embed(tokens, rows)
     }
 
     /// The plain path: token ids of whole prompts (`[SOS] … [EOS]`, any lengths) →

@@ -7,7 +7,8 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::clip::{Prefix, TextTower, Tokenizer};
+use crate::clip::text::Prefix;
+use crate::clip::{TextTower, Tokenizer};
 
 /// Class names, tokenised once, ready to be encoded behind any contexts.
 #[derive(Clone, Debug)]
@@ -38,20 +39,8 @@ impl PromptEncoder {
         names: &[S],
         context_tokens: usize,
     ) -> Self {
-        let room = tower
-            .context_length()
-            .saturating_sub(context_tokens + 2)
-            .max(1);
-        let suffixes: Vec<Vec<u32>> = names
-            .iter()
-            .map(|name| {
-                let mut tokens = tokenizer.encode(&format!("{}.", name.as_ref()));
-                tokens.truncate(room);
-                tokens.push(tokenizer.end());
-                tokens
-            })
-            .collect();
-        Self::from_suffixes(tokenizer.start(), &suffixes)
+        let room = tower.context_length().saturating_sub(context_tokens);
+        Self::from_suffixes(tokenizer.start(), &suffixes(tokenizer, names, room))
     }
 
     /// From suffixes that are already tokenised, each ending in `[EOS]`.
@@ -123,12 +112,8 @@ impl PromptEncoder {
     /// Contexts shared by all classes, `[contexts, M, width]` → text features
     /// `[contexts, k, d]`, not normalised.
     pub fn encode(&self, tower: &TextTower, contexts: Tensor<3>) -> Tensor<3> {
-        self.encode_behind(tower, &context_prefix(tower, self.start, contexts))
-    }
-
-    /// The same of contexts that went through the tower before ([`context_prefix`]).
-    pub fn encode_behind(&self, tower: &TextTower, prefix: &Prefix) -> Tensor<3> {
-        let (count, width) = (prefix.contexts(), tower.width());
+        let [count, _, width] = contexts.dims();
+        let prefix = context_prefix(tower, self.start, contexts);
         let parts = self
             .buckets
             .iter()
@@ -139,7 +124,7 @@ impl PromptEncoder {
                     .embed(&bucket.tokens, rows)
                     .unsqueeze::<4>()
                     .expand([count, rows, length, width]);
-                tower.suffix(prefix, suffixes)
+                tower.suffix(&prefix, suffixes)
             })
             .collect();
         self.in_class_order(parts)
@@ -185,8 +170,23 @@ impl PromptEncoder {
     }
 }
 
+/// `name . [EOS]` of every class name, tokenised. Names too long for `room` tokens, `[SOS]` among them,
+/// are cut, `[EOS]` kept.
+pub fn suffixes<S: AsRef<str>>(tokenizer: &Tokenizer, names: &[S], room: usize) -> Vec<Vec<u32>> {
+    let room = room.saturating_sub(2).max(1);
+    names
+        .iter()
+        .map(|name| {
+            let mut tokens = tokenizer.encode(&format!("{}.", name.as_ref()));
+            tokens.truncate(room);
+            tokens.push(tokenizer.end());
+            tokens
+        })
+        .collect()
+}
+
 /// Runs `[SOS]`, the token `start`, and contexts `[contexts, M, width]` through the tower.
-pub fn context_prefix(tower: &TextTower, start: u32, contexts: Tensor<3>) -> Prefix {
+fn context_prefix(tower: &TextTower, start: u32, contexts: Tensor<3>) -> Prefix {
     let [count, _, width] = contexts.dims();
     let start = tower.embed(&[start], 1).expand([count, 1, width]);
     tower.prefix(Tensor::cat(vec![start, contexts], 1))

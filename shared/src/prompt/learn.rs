@@ -45,8 +45,8 @@ impl ContextEncoder {
     /// `tower`: frozen, on a device that records gradients. `class_specific`: each class has
     /// contexts of its own.
     pub fn new(tower: TextTower, prompts: PromptEncoder, class_specific: bool) -> Self {
-        let direct = DirectTextTower::new(&tower).map(|direct| {
-            let every = Suffixes::new(&tower, prompts.start(), prompts.suffixes());
+        let direct = DirectTextTower::new(tower.clone()).map(|direct| {
+            let every = Suffixes::new(&tower.tokens(), prompts.start(), prompts.suffixes());
             Direct {
                 tower: direct,
                 suffixes: every.clone(),

@@ -13,6 +13,6 @@ pub mod loss;
 pub mod opposite;
 pub mod template;
 
-pub use encode::{PromptEncoder, context_prefix};
+pub use encode::{PromptEncoder, suffixes};
 #[cfg(feature = "learn")]
 pub use learn::{ContextEncoder, LossGradient};

@@ -12,6 +12,14 @@ use super::{LANES, dispatch};
 /// rows into the first-level cache.
 const DEPTH: usize = 256;
 
+/// Inputs of a row that are laid out side by side: copied as one vector.
+const RUN: usize = 16;
+
+/// Values of `x` that are laid out at once, if `DEPTH` inputs of all rows are not more: so many, 768
+/// KiB, stay in the second-level cache while all panels pass. Of a panel all their inputs are then
+/// worked through one after the other, so that its outputs are at hand from one to the next.
+const PACKED: usize = 196_608;
+
 /// A weight matrix `[inputs, outputs]`, cut into panels of [`LANES`] outputs.
 #[derive(Clone, Debug)]
 pub struct Matrix {
@@ -43,7 +51,8 @@ impl Matrix {
         })
     }
 
-    fn from_fn(inputs: usize, outputs: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+    /// The matrix of `at(input, output)`.
+    pub fn from_fn(inputs: usize, outputs: usize, at: impl Fn(usize, usize) -> f32) -> Self {
         let mut panels = vec![Lanes([0.0; LANES]); outputs.div_ceil(LANES) * inputs];
         for (panel, values) in panels.chunks_exact_mut(inputs).enumerate() {
             for (input, values) in values.iter_mut().enumerate() {
@@ -155,52 +164,75 @@ impl Product<'_> {
         let outputs = self.of.outputs.min(end * LANES) - start * LANES;
         let rows = self.out.len() / outputs;
         let tiles = rows.div_ceil(R);
-        let mut packed = vec![[0.0; R]; tiles * DEPTH.min(inputs)];
-        for first in (0..inputs).step_by(DEPTH) {
-            let depth = DEPTH.min(inputs - first);
-            // Rows of a tile side by side, so that the loop reads one stream; zeros below the last.
-            for (tile, packed) in packed.chunks_exact_mut(depth).take(tiles).enumerate() {
-                for row in 0..R {
-                    let place = tile * R + row;
-                    if place < rows {
-                        let x = &self.x[place * inputs + first..][..depth];
-                        for (packed, x) in packed.iter_mut().zip(x) {
-                            packed[row] = *x;
+        let group = PACKED / (tiles * R * DEPTH).max(1);
+        let group = (group.max(1) * DEPTH).min(inputs);
+        let mut packed = vec![[[0.0; RUN]; R]; tiles * group.div_ceil(RUN)];
+        for first in (0..inputs).step_by(group) {
+            let group = group.min(inputs - first);
+            let blocks = (0..group)
+                .step_by(DEPTH)
+                .map(|at| at..group.min(at + DEPTH));
+            let place =
+                |block: &Range<usize>| block.start / RUN * tiles..block.end.div_ceil(RUN) * tiles;
+            for block in blocks.clone() {
+                let inputs = first + block.start..first + block.end;
+                self.pack(inputs, &mut packed[place(&block)]);
+            }
+            for panel in (start..end).step_by(P) {
+                let column = (panel - start) * LANES;
+                for block in blocks.clone() {
+                    let x = packed[place(&block)].chunks_exact(block.len().div_ceil(RUN));
+                    let tiles = x.zip(self.out.chunks_mut(R * outputs));
+                    let weights = |panel: usize| {
+                        &self.of.panels[panel * inputs + first..][block.start..block.end]
+                    };
+                    if panel + P <= end {
+                        let weights = std::array::from_fn(|p| weights(panel + p));
+                        for (x, out) in tiles {
+                            add_tile::<S, R, P, V>(simd, x, weights, out, outputs, column);
                         }
-                    } else {
-                        packed.iter_mut().for_each(|packed| packed[row] = 0.0);
+                        continue;
+                    }
+                    for (x, out) in tiles {
+                        for panel in panel..end {
+                            let column = (panel - start) * LANES;
+                            let weights = [weights(panel)];
+                            add_tile::<S, R, 1, V>(simd, x, weights, out, outputs, column);
+                        }
                     }
                 }
             }
-            let weights = |panel: usize| &self.of.panels[panel * inputs + first..][..depth];
-            let mut panel = start;
-            while panel + P <= end {
-                let weights: [&[Lanes]; P] = std::array::from_fn(|p| weights(panel + p));
-                for (tile, x) in packed.chunks_exact(depth).take(tiles).enumerate() {
-                    let out = &mut self.out[tile * R * outputs..];
-                    let column = (panel - start) * LANES;
-                    add_tile::<S, R, P, V>(simd, x, weights, out, outputs, column);
+        }
+    }
+
+    /// Inputs `inputs` of the rows of a tile, [`RUN`] of each row after the other, so that the loop
+    /// reads one stream; zeros below the last row and behind the last input.
+    #[inline(always)]
+    fn pack<const R: usize>(&self, inputs: Range<usize>, packed: &mut [[[f32; RUN]; R]]) {
+        let mut rows = self.x.chunks_exact(self.of.inputs);
+        for packed in packed.chunks_exact_mut(inputs.len().div_ceil(RUN)) {
+            for row in 0..R {
+                let x = rows.next().map_or(&[][..], |x| &x[inputs.clone()]);
+                let (runs, rest) = x.as_chunks::<RUN>();
+                let mut packed = packed.iter_mut();
+                for (run, packed) in runs.iter().zip(&mut packed) {
+                    packed[row] = *run;
                 }
-                panel += P;
-            }
-            while panel < end {
-                for (tile, x) in packed.chunks_exact(depth).take(tiles).enumerate() {
-                    let out = &mut self.out[tile * R * outputs..];
-                    let weights = [weights(panel)];
-                    let column = (panel - start) * LANES;
-                    add_tile::<S, R, 1, V>(simd, x, weights, out, outputs, column);
+                for packed in packed {
+                    packed[row] = [0.0; RUN];
+                    packed[row][..rest.len()].copy_from_slice(rest);
                 }
-                panel += 1;
             }
         }
     }
 }
 
-/// `x` `[depth, R]` times `P` panels, added to columns `column..` of `out`'s first `R` rows.
+/// `x`, as [`Product::pack`] lays out a tile, times `P` panels, added to columns `column..` of `out`'s
+/// first `R` rows.
 #[inline(always)]
 fn add_tile<S: Simd, const R: usize, const P: usize, const V: usize>(
     simd: S,
-    x: &[[f32; R]],
+    x: &[[[f32; RUN]; R]],
     weights: [&[Lanes]; P],
     out: &mut [f32],
     outputs: usize,
@@ -208,14 +240,16 @@ fn add_tile<S: Simd, const R: usize, const P: usize, const V: usize>(
 ) {
     let zero = simd.splat_f32s(0.0);
     let mut sums = [[[zero; V]; P]; R];
-    let weights = weights.map(|panel| &panel[..x.len()]);
-    for (depth, x) in x.iter().enumerate() {
+    let inputs = weights[0].len().min(x.len() * RUN);
+    let weights = weights.map(|panel| &panel[..inputs]);
+    for input in 0..inputs {
         let weights: [[S::f32s; V]; P] = std::array::from_fn(|p| {
-            let (vectors, _) = S::as_simd_f32s(&weights[p][depth].0);
+            let (vectors, _) = S::as_simd_f32s(&weights[p][input].0);
             std::array::from_fn(|v| vectors[v])
         });
+        let x = &x[input / RUN];
         for row in 0..R {
-            let value = simd.splat_f32s(x[row]);
+            let value = simd.splat_f32s(x[row][input % RUN]);
             for p in 0..P {
                 for v in 0..V {
                     sums[row][p][v] = simd.mul_add_e_f32s(value, weights[p][v], sums[row][p][v]);
@@ -246,10 +280,16 @@ fn add_tile<S: Simd, const R: usize, const P: usize, const V: usize>(
 mod tests {
     use super::*;
 
-    /// Sizes that fill no tile, no panel and no depth.
+    /// Sizes that fill no tile, no panel and no depth, and more than is laid out at once.
     #[test]
     fn a_product_is_added() {
-        for (rows, inputs, outputs) in [(1, 1, 1), (29, 300, 50), (12, 256, 32), (5, 17, 40)] {
+        for (rows, inputs, outputs) in [
+            (1, 1, 1),
+            (29, 300, 50),
+            (12, 256, 32),
+            (5, 17, 40),
+            (300, 1100, 40),
+        ] {
             let draw = |at: usize| ((at * 7919 + 13) % 101) as f32 / 50.0 - 1.0;
             let x: Vec<f32> = (0..rows * inputs).map(draw).collect();
             let weight: Vec<f32> = (0..inputs * outputs).map(|at| draw(at + 5)).collect();

@@ -67,6 +67,31 @@ fn a_worker_that_dies_is_replaced() {
 }
 
 #[test]
+fn names_that_a_worker_died_over_can_be_applied_again() {
+    let stage = Stage::altered(&Options::default(), WORKER_CAN_DIE);
+    stage.wait_ready(300);
+    stage.browser.run(
+        "const area = document.querySelector('#classes');
+         area.value = 'rocket\\nespresso';
+         area.dispatchEvent(new Event('input'));
+         document.querySelector('#classes-apply').click();
+         new BroadcastChannel('worker').postMessage('throw');",
+    );
+    stage.browser.wait(
+        "a reason",
+        60,
+        "return document.querySelector('#classes-warnings').textContent.includes('apply them once more')",
+    );
+    stage.wait_ready(60);
+    stage.browser.click("#classes-apply");
+    stage.browser.wait(
+        "edited classes",
+        120,
+        "return document.querySelector('#classes-count').textContent === '2'",
+    );
+}
+
+#[test]
 fn a_worker_that_always_dies_is_given_up_with_a_reason() {
     let stage = Stage::altered(&Options::default(), WORKER_DIES_SOON);
     stage.browser.wait(

@@ -44,6 +44,8 @@ pub struct App {
     pub(super) device: DeviceChoice,
     classes: Vec<String>,
     edited: bool,
+    /// Whether the worker is at other class names.
+    pub(super) choosing: bool,
     /// With edited classes, for each method: see [`Report::Scored`].
     outsiders: BTreeMap<String, Vec<f64>>,
     method: String,
@@ -206,11 +208,15 @@ impl App {
                     // A threshold of the old classes says nothing of the new ones.
                     self.thresholds.clear();
                 }
+                self.choosing = false;
                 self.outsiders = outsiders;
                 self.scored(classes, edited, &unknown, photos);
             }
             Report::LoadingClasses { loaded, total } => class_panel::show_loading(loaded, total),
-            Report::ClassesRefused { message } => class_panel::show_refusal(&message),
+            Report::ClassesRefused { message } => {
+                self.choosing = false;
+                class_panel::show_refusal(&message);
+            }
             Report::DeviceLost { message } => self.device_lost(&message),
         }
     }
@@ -432,6 +438,7 @@ impl App {
             return;
         };
         let names = names.unwrap_or_else(|| opened.classes.clone());
+        self.choosing = true;
         class_panel::show_busy();
         link.send(&Order::Classes { names }, []);
     }

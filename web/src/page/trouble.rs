@@ -4,8 +4,8 @@ use web::message::{DeviceChoice, PhotoId};
 
 use super::app::{self, App};
 use super::banner::{self, Banner};
-use super::device_panel;
 use super::photo::Outcome;
+use super::{class_panel, device_panel};
 
 /// A worker that dies this often in a row, or a GPU lost this often, is not tried again.
 const PATIENCE: u32 = 3;
@@ -52,6 +52,11 @@ impl App {
         }
         for id in given_up {
             self.give_up(id, cause);
+        }
+        if std::mem::take(&mut self.choosing) {
+            class_panel::show_refusal(
+                "The model stopped over these names and starts again. When it is ready, apply them once more; a shorter list takes less memory.",
+            );
         }
         self.draw_soon();
         if self.failures > PATIENCE {

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use shared::bundle::{Bundle, Role, Tensors, tensor_name};
+use shared::clip::text::TokenEmbedding;
+use shared::clip::text::direct::{DirectTextTower, Suffixes, Tape};
 use shared::clip::tokenizer::KnownWords;
-use shared::clip::{Prefix, TextTower, Tokenizer, Weights, normalize};
-use shared::prompt::{PromptEncoder, context_prefix, template};
+use shared::clip::{TextTower, Tokenizer, Weights};
+use shared::prompt::{suffixes, template};
 use shared::score::ClassFeatures;
 use web::message::UnknownWords;
 
@@ -16,8 +18,7 @@ const TOGETHER: usize = 64;
 /// The text tower with the learned contexts. It computes on the CPU, where a handful of names
 /// takes less time than a GPU takes to compile for them.
 pub struct TextSide {
-    tower: TextTower,
-    tokenizer: Tokenizer,
+    tower: Tower,
     words: Option<KnownWords>,
     /// Of the positive context.
     positive: Behind,
@@ -29,11 +30,46 @@ pub struct TextSide {
     known: HashMap<String, NameFeatures>,
 }
 
+/// From a name to what is behind contexts.
+struct Tower {
+    tokenizer: Tokenizer,
+    tokens: TokenEmbedding,
+    transformer: DirectTextTower,
+}
+
 /// Contexts that went through the tower: each name then costs only its own tokens.
 struct Behind {
-    prefix: Prefix,
+    passed: Tape,
     /// Tokens of a context.
     tokens: usize,
+}
+
+impl Tower {
+    /// `contexts`: `[count, M, width]`.
+    fn enter(&self, contexts: &[f32], [count, tokens, _]: [usize; 3]) -> Behind {
+        let mut passed = Tape::default();
+        let start = Suffixes::new(&self.tokens, self.tokenizer.start(), &[]);
+        self.transformer
+            .enter(contexts, count, true, &start, &mut passed);
+        Behind { passed, tokens }
+    }
+
+    /// Text features `[count, k, d]`, rows of unit length.
+    fn encode(&self, names: &[String], behind: &mut Behind) -> Vec<f32> {
+        let room = self.transformer.context_length() - behind.tokens;
+        let suffixes = suffixes(&self.tokenizer, names, room);
+        let suffixes = Suffixes::new(&self.tokens, self.tokenizer.start(), &suffixes);
+        // There is no way back, for which activations would be kept.
+        let mut features = self
+            .transformer
+            .encode_behind(&suffixes, 0, &mut behind.passed);
+        for row in features.chunks_exact_mut(self.transformer.embed_dim()) {
+            let squares: f32 = row.iter().map(|value| value * value).sum();
+            let norm = squares.sqrt().max(1e-12);
+            row.iter_mut().for_each(|value| *value /= norm);
+        }
+        features
+    }
 }
 
 /// What the tower makes of a name; rows of unit length.
@@ -65,7 +101,8 @@ impl TextSide {
             .map_err(|error| said(&error))?;
         let tokenizer = Tokenizer::from_vocabulary(vocabulary).map_err(|error| said(&error))?;
         let words = bundle.text(Role::Words).ok().map(KnownWords::parse);
-        let context = |name: &str| -> Result<Tensor<3>, String> {
+        let width = tower.width();
+        let context = |name: &str| {
             let stored = bundle
                 .tensor(Role::Prompts, name)
                 .map_err(|error| said(&error))?;
@@ -74,35 +111,46 @@ impl TextSide {
                 [contexts, tokens, width] => [contexts, tokens, width],
                 _ => return Err("The contexts of this bundle belong to its classes and cannot be put before other names.".to_owned()),
             };
-            if shape[2] != tower.width() {
+            if shape[2] != width {
                 return Err(format!(
-                    "The contexts are {} wide and the text tower {}.",
+                    "The contexts are {} wide and the text tower {width}.",
                     shape[2],
-                    tower.width()
                 ));
             }
-            Ok(Tensor::from_data(
-                TensorData::new(stored.values.clone(), shape),
-                &device,
-            ))
+            Ok((&stored.values, shape))
         };
-        let behind = |contexts: Tensor<3>| Behind {
-            tokens: contexts.dims()[1],
-            prefix: context_prefix(&tower, tokenizer.start(), contexts),
+        let tower = Tower {
+            tokenizer,
+            tokens: tower.tokens(),
+            transformer: DirectTextTower::new(tower).ok_or("The text tower is not on the CPU.")?,
         };
-        let positive = behind(context(tensor_name::POSITIVE_CONTEXT)?);
+        let behind = |name| {
+            let (values, shape) = context(name)?;
+            if shape[1] + 2 >= tower.transformer.context_length() {
+                return Err(format!(
+                    "Contexts of {} tokens leave no room for a name in prompts of {}.",
+                    shape[1],
+                    tower.transformer.context_length()
+                ));
+            }
+            Ok(tower.enter(values, shape))
+        };
+        let positive = behind(tensor_name::POSITIVE_CONTEXT)?;
         let negative = match own.negative.is_empty() {
             true => None,
-            false => Some(behind(context(tensor_name::NEGATIVE_CONTEXT)?)),
+            false => Some(behind(tensor_name::NEGATIVE_CONTEXT)?),
         };
-        let words_before = tokenizer.encode(template::PHOTO.trim_end_matches("{}."));
-        let zero_shot = (!own.zero_shot.is_empty()).then(|| behind(tower.embed(&words_before, 1)));
+        let zero_shot = (!own.zero_shot.is_empty()).then(|| {
+            let words = tower
+                .tokenizer
+                .encode(template::PHOTO.trim_end_matches("{}."));
+            tower.enter(&tower.tokens.rows(&words), [1, words.len(), width])
+        });
         Ok(Self {
             positive,
             negative,
             zero_shot,
             tower,
-            tokenizer,
             words,
             known: HashMap::new(),
         })
@@ -112,8 +160,8 @@ impl TextSide {
     /// tower.
     ///
     /// # Errors
-    /// What the device says when its result cannot be read.
-    pub async fn features(
+    /// What is wrong with the rows, in words.
+    pub fn features(
         &mut self,
         names: &[String],
         bundle: &Bundle,
@@ -126,7 +174,7 @@ impl TextSide {
             .cloned()
             .collect();
         for names in new.chunks(TOGETHER) {
-            self.encode(names).await?;
+            self.encode(names);
         }
         let mut features = ClassFeatures {
             embed_dim: own.embed_dim,
@@ -194,20 +242,14 @@ impl TextSide {
         }
     }
 
-    async fn encode(&mut self, names: &[String]) -> Result<(), String> {
-        let encoded = |behind: &Behind| {
-            PromptEncoder::new(&self.tower, &self.tokenizer, names, behind.tokens)
-                .encode_behind(&self.tower, &behind.prefix)
+    fn encode(&mut self, names: &[String]) {
+        let tower = &self.tower;
+        let encoded = |behind: Option<&mut Behind>| {
+            behind.map_or_else(Vec::new, |behind| tower.encode(names, behind))
         };
-        let positive = rows(encoded(&self.positive)).await?;
-        let negative = match &self.negative {
-            Some(contexts) => rows(encoded(contexts)).await?,
-            None => Vec::new(),
-        };
-        let zero_shot = match &self.zero_shot {
-            Some(words) => rows(encoded(words)).await?,
-            None => Vec::new(),
-        };
+        let positive = encoded(Some(&mut self.positive));
+        let negative = encoded(self.negative.as_mut());
+        let zero_shot = encoded(self.zero_shot.as_mut());
         let width = positive.len() / names.len();
         let row = |values: &[f32], index: usize| {
             values
@@ -226,17 +268,5 @@ impl TextSide {
             };
             self.known.insert(name.clone(), features);
         }
-        Ok(())
     }
-}
-
-/// Text features `[contexts, k, d]` → rows of unit length, flattened in this order.
-async fn rows(features: Tensor<3>) -> Result<Vec<f32>, String> {
-    let [contexts, classes, width] = features.dims();
-    let unit = normalize(features.reshape([contexts * classes, width]));
-    let data = unit
-        .into_data_async()
-        .await
-        .map_err(|error| format!("{error:?}"))?;
-    data.try_to_vec().map_err(|error| format!("{error:?}"))
 }

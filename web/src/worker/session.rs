@@ -183,7 +183,7 @@ impl Session {
             self.text = Some(opening::text_side(&self.source, &self.manifest, &self.own).await?);
         }
         match &mut self.text {
-            Some(text) => text.features(names, &self.bundle, &self.own).await,
+            Some(text) => text.features(names, &self.bundle, &self.own),
             None => Err("The text tower is not there.".to_owned()),
         }
     }

@@ -283,8 +283,9 @@ fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) {
     }
 }
 
+/// One row of weights.
 #[inline(always)]
-fn softmax(values: &mut [f32]) {
+pub fn softmax(values: &mut [f32]) {
     let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
     for value in values.iter_mut() {

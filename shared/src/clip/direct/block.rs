@@ -7,9 +7,10 @@ use std::sync::OnceLock;
 
 use burn::nn::{LayerNorm, Linear as BurnLinear};
 
-use super::attention::{Context, ContextGradient, Shape, attend, attend_backward};
+use super::attention::{Context, ContextGradient, Sees, Shape, attend, attend_backward};
 use super::elementwise::{Norm, activate, activate_backward};
 use super::values;
+use super::whole::attend_whole;
 use crate::clip::config::Activation;
 use crate::simd::matrix::Matrix;
 
@@ -221,13 +222,17 @@ impl Block {
             *multiplications += self.query.forward(normed, &mut kept.query, wide);
         }
         attended.resize(shape.queries() * width, 0.0);
-        let context = Context {
-            prefix,
-            own: &kept.key_value,
-        };
-        let weights = shape.weights(prefix.len() / (2 * width));
-        kept.weights.resize(weights, 0.0);
-        attend(shape, &kept.query, context, &mut kept.weights, attended);
+        if shape.sees == Sees::All && !shape.last_only && prefix.is_empty() {
+            attend_whole(shape, &kept.query, &kept.key_value, wide, attended);
+        } else {
+            let context = Context {
+                prefix,
+                own: &kept.key_value,
+            };
+            let weights = shape.weights(prefix.len() / (2 * width));
+            kept.weights.resize(weights, 0.0);
+            attend(shape, &kept.query, context, &mut kept.weights, attended);
+        }
         if shape.last_only {
             let residual = last_rows(shape, &kept.x);
             *multiplications +=

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod block;
 pub mod elementwise;
+pub mod whole;
 
 use burn::tensor::Tensor;
 

@@ -1,5 +1,4 @@
-//! The text tower on a CPU for prompt learning: frozen weights, forward to the text features and
-//! back to the contexts.
+//! The text tower on a CPU: frozen weights, forward to the text features and back to the contexts.
 //!
 //! Prompts are cut into chunks of one to four hundred tokens, which pass through the whole tower by
 //! themselves, one thread a chunk: threads meet twice a step. Suffixes of any lengths stand in a
@@ -15,7 +14,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
-use super::TextTower;
+use super::{TextTower, TokenEmbedding};
 use crate::clip::direct::attention::{Sees, Shape};
 use crate::clip::direct::block::{self, Block, Kept, Linear, Scratch};
 use crate::clip::direct::elementwise::Norm;
@@ -56,6 +55,7 @@ pub struct Suffixes {
 /// The activations of a forward pass, kept for the way back; its memory serves the next pass.
 #[derive(Clone, Debug, Default)]
 pub struct Tape {
+    count: usize,
     shared: bool,
     tokens: usize,
     /// Of each shared context, block by block.
@@ -98,7 +98,7 @@ struct Workspace {
 
 impl Suffixes {
     /// Looks up `[SOS]` and the suffixes of all classes.
-    pub fn new(tower: &TextTower, start: u32, suffixes: &[Vec<u32>]) -> Self {
+    pub fn new(tokens: &TokenEmbedding, start: u32, suffixes: &[Vec<u32>]) -> Self {
         let mut different: Vec<u32> = suffixes.iter().flatten().copied().collect();
         different.sort_unstable();
         different.dedup();
@@ -110,9 +110,9 @@ impl Suffixes {
             })
             .collect();
         Self {
-            start: values(tower.embed(&[start], 1)),
+            start: tokens.rows(&[start]),
             rows,
-            table: values(tower.embed(&different, 1)).into(),
+            table: tokens.rows(&different).into(),
         }
     }
 
@@ -132,9 +132,9 @@ impl Suffixes {
 }
 
 impl DirectTextTower {
-    /// A copy of `tower`'s weights, laid out for these loops; `None` when the tower is not on the
-    /// CPU, where Burn's operations are the fast ones.
-    pub fn new(tower: &TextTower) -> Option<Self> {
+    /// `tower`'s weights, laid out for these loops; `None` when the tower is not on the CPU, where
+    /// Burn's operations are the fast ones. A tower that nobody else holds goes block by block.
+    pub fn new(tower: TextTower) -> Option<Self> {
         if tower.device().inner() != Device::flex() {
             return None;
         }
@@ -144,7 +144,11 @@ impl DirectTextTower {
             heads: tower.blocks.first().map_or(1, |block| block.heads),
             embed_dim,
             positions: values(tower.positional_embedding.val()),
-            blocks: tower.blocks.iter().map(Block::new).collect(),
+            blocks: tower
+                .blocks
+                .into_iter()
+                .map(|block| Block::new(&block))
+                .collect(),
             ln_final: block::norm(&tower.ln_final),
             projection: Linear::new(&values(tower.projection.val()), vec![0.0; embed_dim]),
         })
@@ -153,6 +157,11 @@ impl DirectTextTower {
     /// Width of the text features, `d`.
     pub fn embed_dim(&self) -> usize {
         self.embed_dim
+    }
+
+    /// Most tokens in a prompt.
+    pub fn context_length(&self) -> usize {
+        self.positions.len() / self.width.max(1)
     }
 
     /// `contexts`: `[count, M, width]` shared by all classes, or `[count, k, M, width]` when not
@@ -169,29 +178,51 @@ impl DirectTextTower {
         memory: usize,
         tape: &mut Tape,
     ) -> Vec<f32> {
-        let classes = suffixes.classes();
-        let own = if shared { 1 } else { classes };
+        self.enter(contexts, count, shared, suffixes, tape);
+        self.encode_behind(suffixes, memory, tape)
+    }
+
+    /// The first half of [`DirectTextTower::encode`]: what all classes share goes through the tower,
+    /// `[SOS]` of `suffixes` and the contexts. After it any class lists can be encoded.
+    pub fn enter(
+        &self,
+        contexts: &[f32],
+        count: usize,
+        shared: bool,
+        suffixes: &Suffixes,
+        tape: &mut Tape,
+    ) {
+        let own = if shared { 1 } else { suffixes.classes() };
         tape.contexts = contexts.to_vec();
+        tape.count = count;
         tape.shared = shared;
         tape.tokens = contexts.len() / (count * own * self.width).max(1);
-        self.plan(tape, count, suffixes, memory);
-        let Tape {
-            tokens,
-            prefixes,
-            chunks,
-            multiplications,
-            ..
-        } = tape;
-        let mut numbered: Vec<_> = prefixes.iter_mut().enumerate().collect();
+        tape.prefixes
+            .resize_with(if shared { count } else { 0 }, Vec::new);
+        let size = tape.tokens * self.width;
+        let mut numbered: Vec<_> = tape.prefixes.iter_mut().enumerate().collect();
         let done = parallel::each(&mut numbered, |(context, kept), scratch: &mut Scratch| {
-            let size = *tokens * self.width;
             let context = &contexts[*context * size..(*context + 1) * size];
             self.prefix(context, suffixes, kept, scratch);
             std::mem::take(&mut scratch.multiplications)
         });
-        *multiplications = done.iter().sum();
-        let prefixes = &*prefixes;
-        let tokens = *tokens;
+        tape.multiplications = done.iter().sum();
+    }
+
+    /// The second half: the classes behind the contexts on `tape`.
+    pub fn encode_behind(&self, suffixes: &Suffixes, memory: usize, tape: &mut Tape) -> Vec<f32> {
+        self.plan(tape, suffixes, memory);
+        let Tape {
+            shared,
+            tokens,
+            prefixes,
+            chunks,
+            contexts,
+            multiplications,
+            ..
+        } = tape;
+        let (shared, tokens) = (*shared, *tokens);
+        let (prefixes, contexts) = (&*prefixes, &*contexts);
         let parts = parallel::each(chunks, |chunk, workspace: &mut Workspace| {
             let mut kept = std::mem::take(&mut chunk.kept);
             let used = if chunk.is_kept {
@@ -223,11 +254,11 @@ impl DirectTextTower {
             chunks,
             contexts,
             multiplications,
+            count,
         } = tape;
-        let (shared, tokens) = (*shared, *tokens);
+        let (shared, tokens, count) = (*shared, *tokens, *count);
         let (prefixes, contexts) = (&*prefixes, &*contexts);
         let classes = suffixes.classes();
-        let count = chunks.last().map_or(0, |chunk| chunk.context + 1);
         // Pieces of one part one after the other, for their common sum.
         let mut parts: Vec<&mut [Chunk]> = chunks
             .chunk_by_mut(|a, b| (a.context, a.part) == (b.context, b.part))
@@ -290,7 +321,8 @@ impl DirectTextTower {
     }
 
     /// Deals the prompts into chunks, each within one context.
-    fn plan(&self, tape: &mut Tape, count: usize, suffixes: &Suffixes, memory: usize) {
+    fn plan(&self, tape: &mut Tape, suffixes: &Suffixes, memory: usize) {
+        let count = tape.count;
         let before = if tape.shared { 0 } else { 1 + tape.tokens };
         let lengths: Vec<usize> = suffixes
             .rows
@@ -298,8 +330,6 @@ impl DirectTextTower {
             .map(|suffix| before + suffix.len())
             .collect();
         let pieces = deal(&lengths, count, parallel::threads());
-        let prefixes = if tape.shared { count } else { 0 };
-        tape.prefixes.resize_with(prefixes, Vec::new);
         tape.chunks
             .resize_with(count * pieces.len(), Chunk::default);
         let mut left = memory / size_of::<f32>();
