@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::built_page;
 use crate::serve::Server;
@@ -28,9 +28,10 @@ const LISTEN: &str = "
         }
     };";
 
-/// Adds names to the page's own classes one at a time, and prints how long the worker takes from the
-/// order to its answer: text features behind every context, and the scores of the photos on the page
-/// and of the bundle's outsiders.
+/// Adds a name to the page's own classes, takes it away and adds another, and prints how long the
+/// worker takes from the order to its answer with the scores of the photos on the page and of the
+/// bundle's outsiders. What an answer takes longer where the name is new is its text features, behind
+/// every context.
 ///
 /// # Errors
 /// When the page is not built, or the browser missing.
@@ -48,53 +49,66 @@ pub fn classes(root: &Path, names: usize) -> Result<()> {
         120,
         "return document.querySelector('#device-line').dataset.state === 'ready'",
     );
-    let mut times = Vec::new();
-    // The first one loads the tower.
-    for index in 0..=names {
+    let own = browser.run("return document.querySelector('#classes').value");
+    let mut edits = 0;
+    let mut apply = |list: String| {
         browser.run_with(
             "const area = document.querySelector('#classes');
-             area.value += `\\n${arguments[0]}`;
+             area.value = arguments[0];
              area.dispatchEvent(new Event('input', { bubbles: true }));
              document.querySelector('#classes-apply').click();",
-            json!([name(index)]),
+            json!([list]),
         );
-        let done = format!("return window.edits.length > {index} ? window.edits[{index}] : null");
+        let done = format!("return window.edits.length > {edits} ? window.edits[{edits}] : null");
+        edits += 1;
         let took = browser.wait("the new scores", 120, &done);
-        times.push(took.as_f64().unwrap_or(f64::NAN));
         browser.wait(
             "the page's answer",
             60,
             "return document.querySelector('#classes-apply').disabled",
         );
-    }
-    let first = times.remove(0);
-    times.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let place = times.len().saturating_sub(1) as f64 * share;
-        times
-            .get(place.round() as usize)
-            .copied()
-            .unwrap_or(f64::NAN)
+        took.as_f64().unwrap_or(f64::NAN)
     };
-    println!("one new class name, from the page's order to the worker's answer");
+    let own = own.as_str().unwrap_or_default();
+    let with = |index: usize| format!("{own}\n{}", name(index));
+    let first = apply(with(0));
+    let (mut new, mut known) = (Vec::new(), Vec::new());
+    for index in 1..=names {
+        new.push(apply(with(index)));
+        known.push(apply(with(index - 1)));
+    }
+    println!("one other class name, from the page's order to the worker's answer");
     println!("  the first, with the text tower to load   {first:.1} ms");
-    println!(
-        "  {names} more   median {:.1} ms   95 % {:.1}   longest {:.1}",
-        at(0.5),
-        at(0.95),
-        at(1.0)
-    );
+    let show = |what: &str, mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let place = times.len().saturating_sub(1) as f64 * share;
+            times
+                .get(place.round() as usize)
+                .copied()
+                .unwrap_or(f64::NAN)
+        };
+        println!(
+            "  {names} {what}   median {:.1} ms   95 % {:.1}   longest {:.1}",
+            at(0.5),
+            at(0.95),
+            at(1.0)
+        );
+        at(0.5)
+    };
+    let difference = show("that are new", new) - show("known ones  ", known);
+    println!("  text features of a name, the difference: {difference:.1} ms");
     Ok(())
 }
 
 /// Two words that no class list has together.
-fn name(index: usize) -> Value {
+fn name(index: usize) -> String {
     const FIRST: [&str; 6] = ["red", "old", "small", "wooden", "striped", "giant"];
     const SECOND: [&str; 5] = ["teapot", "lizard", "bridge", "spoon", "owl"];
-    json!(format!(
+    format!(
         "{} {} {}",
         FIRST[index % FIRST.len()],
         SECOND[index % SECOND.len()],
         index
-    ))
+    )
 }
