@@ -22,7 +22,7 @@ use super::card::Card;
 use super::link::{Link, News};
 use super::photo::{Outcome, Photo, Standard};
 use super::{
-    announcer, banner, bundle_panel, camera, class_panel, device_panel, dom, frame, intake,
+    announcer, banner, bundle_panel, camera, card, class_panel, device_panel, dom, frame, intake,
     method_panel, reload, samples, tabs, take_away, threshold_panel, why,
 };
 
@@ -83,6 +83,7 @@ pub fn start() {
     bundle_panel::start();
     take_away::start();
     why::start();
+    card::start();
     listen_to_cards();
     dom::on(
         &dom::by_id::<HtmlElement>("queue-cancel"),

@@ -4,11 +4,12 @@
 //! `error`), `data-class` (the class, or the nearest one of what is out), `data-score` (in full)
 //! and `data-device` (`gpu` or `cpu`).
 
+use js_sys::Reflect;
 use shared::score::Verdict;
 use wasm_bindgen::JsCast;
 use web::message::{MethodScore, PhotoId};
 use web::wording;
-use web_sys::{Element, HtmlElement, HtmlImageElement, HtmlTemplateElement};
+use web_sys::{Element, Event, HtmlElement, HtmlImageElement, HtmlTemplateElement};
 
 use super::dom;
 use super::photo::{Outcome, Photo, Standard};
@@ -28,6 +29,29 @@ pub struct Card {
     negatives: HtmlElement,
     negative_list: Element,
     trouble: Element,
+}
+
+/// Listens. A thumbnail stands in its card only while that can be seen: of every image that has an
+/// address the browser keeps the pixels, about a megabyte a photo.
+pub fn start() {
+    dom::on(
+        &dom::by_id::<Element>("cards"),
+        "contentvisibilityautostatechange",
+        |event: Event| {
+            let card = event.target().and_then(|card| card.dyn_into().ok());
+            let image = card.and_then(|card: Element| card.query_selector(".photo img").ok()?);
+            let Some(image) = image else { return };
+            let skipped = Reflect::get(&event, &"skipped".into());
+            let (from, to) = match skipped.is_ok_and(|skipped| skipped.is_truthy()) {
+                true => ("src", "data-src"),
+                false => ("data-src", "src"),
+            };
+            if let Some(address) = image.get_attribute(from) {
+                dom::set(&image, to, &address);
+                let _ = image.remove_attribute(from);
+            }
+        },
+    );
 }
 
 impl Card {
