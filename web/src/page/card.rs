@@ -161,7 +161,7 @@ impl Card {
         self.trouble.set_text_content(note);
         self.rarity.set_text_content(Some(&standard.rarity(score)));
         self.show_verdict(score, standard);
-        dom::replace(&self.top, self.bars(score, standard));
+        dom::replace(&self.top, Self::bars(score, standard));
         self.negatives.set_hidden(explanation.negatives.is_empty());
         let several = explanation.negatives.iter().any(|fired| fired.context > 0);
         dom::replace(
@@ -183,34 +183,22 @@ impl Card {
         );
     }
 
-    /// The five most probable, "none of these" among them in its place.
-    fn bars(&self, score: &MethodScore, standard: &Standard) -> Vec<HtmlElement> {
-        let explanation = &score.explanation;
-        let mut bars: Vec<(bool, String, f64)> = explanation
-            .top
-            .iter()
+    /// The five most probable classes, each with its share of what the classes have together. Whether
+    /// it is one of them at all is what verdict and gauge say: a score far above the threshold can
+    /// still leave most of the probability to "none of these", which beside "In" is read as its
+    /// opposite.
+    fn bars(score: &MethodScore, standard: &Standard) -> Vec<HtmlElement> {
+        let top = &score.explanation.top;
+        let listed: f64 = top.iter().map(|entry| entry.probability).sum();
+        let all = listed.max(1.0 - score.explanation.none);
+        top.iter()
             .map(|entry| {
-                (
-                    false,
-                    standard.class(entry.class).to_owned(),
-                    entry.probability,
-                )
-            })
-            .collect();
-        if !explanation.negatives.is_empty() {
-            let place = bars
-                .iter()
-                .position(|bar| bar.2 < explanation.none)
-                .unwrap_or(bars.len());
-            bars.insert(place, (true, "none of these".to_owned(), explanation.none));
-        }
-        bars.iter()
-            .map(|(none, name, share)| {
-                let bar = pair(
-                    if *none { "none" } else { "" },
-                    name,
-                    &wording::percent(*share),
-                );
+                let share = if all > 0.0 {
+                    entry.probability / all
+                } else {
+                    0.0
+                };
+                let bar = pair("", standard.class(entry.class), &wording::percent(share));
                 dom::set_property(&bar, "--share", &format!("{:.1}%", share * 100.0));
                 bar
             })
