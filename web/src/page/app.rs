@@ -46,6 +46,8 @@ pub struct App {
     edited: bool,
     /// Whether the worker is at other class names.
     pub(super) choosing: bool,
+    /// Whether the worker died over the names that stand in the class panel.
+    pub(super) unapplied: bool,
     /// With edited classes, for each method: see [`Report::Scored`].
     outsiders: BTreeMap<String, Vec<f64>>,
     method: String,
@@ -257,6 +259,10 @@ impl App {
         device_panel::show_memory(opened.memory);
         bundle_panel::show(&opened, self.source.is_some());
         let edited = self.edited;
+        if !same {
+            self.unapplied = false;
+            class_panel::show(&self.classes, false, &[], opened.classes.len());
+        }
         self.opened = Some(opened);
         self.show_settings();
         let left = self.left.take().map(|left| left.classes);
@@ -360,7 +366,9 @@ impl App {
             .opened
             .as_ref()
             .map_or(0, |opened| opened.classes.len());
-        class_panel::show(&self.classes, edited, unknown, own);
+        if !self.unapplied {
+            class_panel::show(&self.classes, edited, unknown, own);
+        }
         self.choose_usable_method();
         self.show_settings();
         self.show_all();
@@ -440,6 +448,7 @@ impl App {
         };
         let names = names.unwrap_or_else(|| opened.classes.clone());
         self.choosing = true;
+        self.unapplied = false;
         class_panel::show_busy();
         link.send(&Order::Classes { names }, []);
     }
@@ -692,9 +701,6 @@ impl App {
         method_panel::show(&standard, self.edited);
         let own = !self.thresholds.contains_key(&self.method);
         threshold_panel::show(&standard, own);
-        if !self.edited {
-            class_panel::show(&self.classes, false, &[], standard.opened.classes.len());
-        }
         class_panel::allow(standard.opened.has_text_tower);
     }
 

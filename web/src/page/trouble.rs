@@ -54,6 +54,7 @@ impl App {
             self.give_up(id, cause);
         }
         if std::mem::take(&mut self.choosing) {
+            self.unapplied = true;
             class_panel::show_refusal(
                 "The model stopped over these names and starts again. When it is ready, apply them once more; a shorter list takes less memory.",
             );
