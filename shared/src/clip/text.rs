@@ -67,11 +67,6 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Number of different prefixes.
-    pub fn contexts(&self) -> usize {
-        self.layers.first().map_or(0, |(key, _)| key.dims()[0])
-    }
-
     /// Tokens in the prefix, `[SOS]` included.
     pub fn tokens(&self) -> usize {
         self.layers.first().map_or(0, |(key, _)| key.dims()[2])
