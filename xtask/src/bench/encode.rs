@@ -40,8 +40,8 @@ pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
         let photos = std::path::absolute(photos)?;
         return super::files::files(root, &photos, &python.to_string_lossy(), arguments.rounds);
     }
-    let trainer = machine::trainer(root)?;
     let python = machine::python(arguments.python)?;
+    let trainer = machine::trainer(root)?;
     println!("{}", machine::line(root));
     let [burn, torch] = machine::product_rates(&trainer, &python, root, [PRODUCT; 3])?;
     println!(

@@ -46,8 +46,8 @@ pub struct Arguments {
 /// # Errors
 /// When the trainer does not build, or a program does not do its work.
 pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
-    let trainer = machine::trainer(root)?;
     let python = machine::python(arguments.python)?;
+    let trainer = machine::trainer(root)?;
     println!("{}", machine::line(root));
     println!(
         "ViT-B/16's text tower, random weights; p = {NEGATIVES}, M = {CONTEXT_TOKENS}, batch {BATCH}, suffixes of 4 to 6 tokens"

@@ -45,8 +45,8 @@ pub fn run(root: &Path, arguments: Arguments) -> Result<()> {
     if arguments.browser {
         return in_browser(root, &arguments);
     }
-    let trainer = machine::trainer(root)?;
     let python = machine::python(arguments.python)?;
+    let trainer = machine::trainer(root)?;
     println!("{}", machine::line(root));
     println!(
         "{} image features of width {WIDTH}, NegPrompt's score, p = {NEGATIVES}",
