@@ -1,5 +1,6 @@
 //! Named weights on their way into a tower, checked by name, shape and finiteness.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use burn::module::Param;
@@ -63,7 +64,7 @@ pub struct Weights<'a> {
 #[derive(Clone, Copy)]
 enum Source<'a> {
     Memory(&'a Tensors),
-    Placed(&'a PlacedTensors),
+    Placed(&'a RefCell<PlacedTensors>),
 }
 
 /// Tensors by name that are on their device.
@@ -116,8 +117,9 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// All of `tensors`, which are on `device`, in the same naming.
-    pub fn placed(tensors: &'a PlacedTensors, device: &'a Device) -> Self {
+    /// All of `tensors`, which are on `device`, in the same naming. Each is taken out when it is asked
+    /// for, so that a tower that lays its weights out anew never holds all of them twice.
+    pub fn placed(tensors: &'a RefCell<PlacedTensors>, device: &'a Device) -> Self {
         Self {
             source: Source::Placed(tensors),
             device,
@@ -140,10 +142,10 @@ impl<'a> Weights<'a> {
 
     /// The length of the first axis of `name`; none where it is not there or a single number.
     pub fn leading(&self, name: &str) -> Option<usize> {
-        let name = format!("{}{name}", self.prefix);
+        let name = self.full(name);
         let shape = match self.source {
-            Source::Memory(tensors) => &tensors.get(&name)?.shape,
-            Source::Placed(tensors) => &tensors.get(&name)?.shape,
+            Source::Memory(tensors) => tensors.get(&name)?.shape.clone(),
+            Source::Placed(tensors) => tensors.borrow().get(&name)?.shape.clone(),
         };
         shape.first().copied()
     }
@@ -158,11 +160,10 @@ impl<'a> Weights<'a> {
         shape: [usize; D],
     ) -> Result<Tensor<D>, WeightError> {
         if let Source::Placed(tensors) = self.source {
-            return Ok(self
-                .find(tensors, name, &shape)?
-                .values
-                .clone()
-                .reshape(shape));
+            self.find(&tensors.borrow(), name, &shape)?;
+            let taken = tensors.borrow_mut().remove(&self.full(name));
+            let taken = taken.ok_or_else(|| self.missing(name, &shape))?;
+            return Ok(taken.values.reshape(shape));
         }
         let values = self.values(name, &shape)?;
         Ok(Tensor::from_data(
@@ -223,34 +224,43 @@ impl<'a> Weights<'a> {
     pub fn values(&self, name: &str, expected: &[usize]) -> Result<&'a [f32], WeightError> {
         let Source::Memory(tensors) = self.source else {
             return Err(WeightError::NotInMemory {
-                name: format!("{}{name}", self.prefix),
+                name: self.full(name),
             });
         };
         let found = self.find(tensors, name, expected)?;
         if !found.values.iter().all(|value| value.is_finite()) {
-            let name = format!("{}{name}", self.prefix);
+            let name = self.full(name);
             return Err(WeightError::NotFinite { name });
         }
         Ok(&found.values)
     }
 
-    fn find<T: Part>(
+    fn find<'t, T: Part>(
         &self,
-        tensors: &'a BTreeMap<String, T>,
+        tensors: &'t BTreeMap<String, T>,
         name: &str,
         expected: &[usize],
-    ) -> Result<&'a T, WeightError> {
-        let name = format!("{}{name}", self.prefix);
-        let expected = expected.to_vec();
-        match tensors.get(&name) {
-            None => Err(WeightError::Missing { name, expected }),
+    ) -> Result<&'t T, WeightError> {
+        match tensors.get(&self.full(name)) {
+            None => Err(self.missing(name, expected)),
             Some(found) if found.shape() != expected => Err(WeightError::Shape {
-                name,
-                expected,
+                name: self.full(name),
+                expected: expected.to_vec(),
                 found: found.shape().to_vec(),
             }),
             Some(found) => Ok(found),
         }
+    }
+
+    fn missing(&self, name: &str, expected: &[usize]) -> WeightError {
+        WeightError::Missing {
+            name: self.full(name),
+            expected: expected.to_vec(),
+        }
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 }
 
@@ -281,8 +291,9 @@ mod tests {
         let placed: PlacedTensors = placed
             .map(|(name, tensor)| (name, Placed::new(tensor, &device)))
             .collect();
+        let placed = RefCell::new(placed);
         let x = Tensor::<2>::from_data([[1.0, -2.0, 0.5, 3.0, 1.5]], &device);
-        let [memory, placed] = [
+        let [from_memory, from_device] = [
             Weights::new(&tensors, &device),
             Weights::placed(&placed, &device),
         ]
@@ -290,9 +301,13 @@ mod tests {
             let linear = weights.below("a").linear(5, 3).unwrap();
             numbers(linear.forward(x.clone()))
         });
-        for (a, b) in memory.iter().zip(&placed) {
-            assert!((a - b).abs() < 1e-5, "{memory:?} {placed:?}");
+        for (a, b) in from_memory.iter().zip(&from_device) {
+            assert!((a - b).abs() < 1e-5, "{from_memory:?} {from_device:?}");
         }
+        assert!(
+            placed.borrow().is_empty(),
+            "what is asked for is handed over, so that it is never held twice"
+        );
     }
 
     #[test]
@@ -305,10 +320,9 @@ mod tests {
         let mut parts = crate::bundle::Parts::default();
         parts.add("w#1".to_owned(), part(1, 4.0)).unwrap();
         parts.add("w#0".to_owned(), part(2, 0.0)).unwrap();
-        let joined = parts.join().unwrap();
+        let joined = RefCell::new(parts.join().unwrap());
         let weights = Weights::placed(&joined, &device);
-        let tensor = weights.tensor("w", [3, 2]).unwrap();
-        assert_eq!(numbers(tensor), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(weights.leading("w"), Some(3));
         assert!(matches!(
             weights.tensor("w", [2, 3]),
             Err(WeightError::Shape { .. })
@@ -320,6 +334,13 @@ mod tests {
         assert!(matches!(
             weights.values("w", &[3, 2]),
             Err(WeightError::NotInMemory { .. })
+        ));
+        // What did not fit is still there.
+        let tensor = weights.tensor("w", [3, 2]).unwrap();
+        assert_eq!(numbers(tensor), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert!(matches!(
+            weights.tensor("w", [3, 2]),
+            Err(WeightError::Missing { .. })
         ));
     }
 }

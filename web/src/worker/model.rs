@@ -1,5 +1,7 @@
 //! The image tower and what it computes.
 
+use std::cell::RefCell;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use shared::bundle::{Bundle, BundleError, KnownAnswer, Part, Parts, TensorValues, decode_each};
 use shared::clip::{ClipConfig, ImageTower, Placed, Weights};
@@ -30,6 +32,7 @@ impl Model {
             |error: &dyn std::fmt::Display| format!("The image tower is not usable: {error}.");
         let loaded = if ImageTower::takes_placed(config, device) {
             let placed = tensors(&mut files, |tensor| Placed::new(tensor, device)).await?;
+            let placed = RefCell::new(placed);
             ImageTower::from_weights(&Weights::placed(&placed, device), config)
         } else {
             let tensors = tensors(&mut files, |tensor| tensor).await?;
