@@ -142,7 +142,7 @@ impl<'a> Weights<'a> {
 
     /// The length of the first axis of `name`; none where it is not there or a single number.
     pub fn leading(&self, name: &str) -> Option<usize> {
-        let name = self.full(name);
+        let name = self.full_name(name);
         let shape = match self.source {
             Source::Memory(tensors) => tensors.get(&name)?.shape.clone(),
             Source::Placed(tensors) => tensors.borrow().get(&name)?.shape.clone(),
@@ -161,7 +161,7 @@ impl<'a> Weights<'a> {
     ) -> Result<Tensor<D>, WeightError> {
         if let Source::Placed(tensors) = self.source {
             self.find(&tensors.borrow(), name, &shape)?;
-            let taken = tensors.borrow_mut().remove(&self.full(name));
+            let taken = tensors.borrow_mut().remove(&self.full_name(name));
             let taken = taken.ok_or_else(|| self.missing(name, &shape))?;
             return Ok(taken.values.reshape(shape));
         }
@@ -224,12 +224,12 @@ impl<'a> Weights<'a> {
     pub fn values(&self, name: &str, expected: &[usize]) -> Result<&'a [f32], WeightError> {
         let Source::Memory(tensors) = self.source else {
             return Err(WeightError::NotInMemory {
-                name: self.full(name),
+                name: self.full_name(name),
             });
         };
         let found = self.find(tensors, name, expected)?;
         if !found.values.iter().all(|value| value.is_finite()) {
-            let name = self.full(name);
+            let name = self.full_name(name);
             return Err(WeightError::NotFinite { name });
         }
         Ok(&found.values)
@@ -241,10 +241,10 @@ impl<'a> Weights<'a> {
         name: &str,
         expected: &[usize],
     ) -> Result<&'t T, WeightError> {
-        match tensors.get(&self.full(name)) {
+        match tensors.get(&self.full_name(name)) {
             None => Err(self.missing(name, expected)),
             Some(found) if found.shape() != expected => Err(WeightError::Shape {
-                name: self.full(name),
+                name: self.full_name(name),
                 expected: expected.to_vec(),
                 found: found.shape().to_vec(),
             }),
@@ -254,12 +254,12 @@ impl<'a> Weights<'a> {
 
     fn missing(&self, name: &str, expected: &[usize]) -> WeightError {
         WeightError::Missing {
-            name: self.full(name),
+            name: self.full_name(name),
             expected: expected.to_vec(),
         }
     }
 
-    fn full(&self, name: &str) -> String {
+    fn full_name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 }

@@ -31,8 +31,8 @@ pub struct Card {
     trouble: Element,
 }
 
-/// Listens. What a card needs to be drawn is there only while it can be seen, or nearly: a thousand
-/// cards of photos else take 300 MB (`cargo xtask bench load`).
+/// Listens. What a card needs to be drawn is there only while it can be seen, or nearly; it is most of
+/// what a photo leaves behind (`cargo xtask bench load`).
 pub fn start() {
     dom::on(
         &dom::by_id::<Element>("cards"),
