@@ -82,7 +82,9 @@ mod timed {
 }
 
 #[cfg(target_arch = "wasm32")]
-fn main() {}
+fn main() {
+    web::constructors::run();
+}
 
 #[cfg(not(target_arch = "wasm32"))]
 fn main() {

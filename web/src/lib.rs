@@ -6,6 +6,8 @@
 
 pub mod animation;
 pub mod class_list;
+#[cfg(target_arch = "wasm32")]
+pub mod constructors;
 pub mod edited;
 pub mod message;
 pub mod plot;

@@ -80,13 +80,8 @@ enum Bench {
         #[arg(long, value_name = "DIR")]
         bundle: Option<PathBuf>,
         /// Where to time it; a large tower takes minutes a photo on the software adapter.
-        #[arg(
-            long,
-            value_name = "cpu,gpu",
-            value_delimiter = ',',
-            default_value = "cpu,gpu"
-        )]
-        devices: Vec<String>,
+        #[arg(long, value_delimiter = ',', default_value = "cpu,software")]
+        devices: Vec<bench::Place>,
     },
     /// A step of learning negative prompts, beside the reference's computation in PyTorch.
     Prompts(bench::prompts::Arguments),

@@ -14,11 +14,38 @@ const MISSING: &str = "the page's tests need Chromium and its driver; install th
 /// The key under which WebDriver hands elements out.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// What WebGPU runs on. Headless Chromium offers none of it unless asked.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Adapter {
+    #[default]
+    None,
+    /// SwiftShader: a GPU that the CPU acts out, there on every machine.
+    Software,
+    /// The machine's own GPU, through Vulkan.
+    Hardware,
+}
+
+impl Adapter {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::Software => &["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
+            Self::Hardware => &[
+                "--enable-unsafe-webgpu",
+                "--enable-features=Vulkan",
+                "--use-angle=vulkan",
+                "--disable-vulkan-surface",
+                "--ignore-gpu-blocklist",
+            ],
+        }
+    }
+}
+
 /// How a browser is started.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// WebGPU on the software adapter, which headless Chromium offers only when asked.
-    pub software_gpu: bool,
+    /// What WebGPU runs on.
+    pub adapter: Adapter,
     /// Further arguments of Chromium.
     pub arguments: Vec<String>,
     /// Width and height of the window; 1440 × 1000 by default.
@@ -73,10 +100,7 @@ impl Browser {
             format!("--window-size={width},{height}"),
             format!("--user-data-dir={}", browser._profile.path().display()),
         ];
-        if options.software_gpu {
-            arguments.push("--enable-unsafe-webgpu".to_owned());
-            arguments.push("--use-webgpu-adapter=swiftshader".to_owned());
-        }
+        arguments.extend(options.adapter.arguments().iter().map(ToString::to_string));
         if options.dark {
             arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
         }

@@ -83,9 +83,13 @@ impl Placed {
     /// Puts a tensor on a device.
     pub fn new(tensor: TensorValues, device: &Device) -> Self {
         let length = tensor.values.len();
+        let values = Tensor::from_data(TensorData::new(tensor.values, [length]), device);
+        // A GPU keeps some 32 tasks waiting, writes with all their values among them. A failure comes
+        // up where the tensor is read.
+        let _ = device.flush();
         Self {
             shape: tensor.shape,
-            values: Tensor::from_data(TensorData::new(tensor.values, [length]), device),
+            values,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Products with a matrix that stays, laid out once for the loop that reads it.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -19,6 +20,11 @@ const RUN: usize = 16;
 /// KiB, stay in the second-level cache while all panels pass. Of a panel all their inputs are then
 /// worked through one after the other, so that its outputs are at hand from one to the next.
 const PACKED: usize = 196_608;
+
+thread_local! {
+    /// Where rows are laid out: one product after the other in the same memory.
+    static ROOM: Cell<Vec<[f32; RUN]>> = const { Cell::new(Vec::new()) };
+}
 
 /// A weight matrix `[inputs, outputs]`, cut into panels of [`LANES`] outputs.
 #[derive(Clone, Debug)]
@@ -166,7 +172,9 @@ impl Product<'_> {
         let tiles = rows.div_ceil(R);
         let group = PACKED / (tiles * R * DEPTH).max(1);
         let group = (group.max(1) * DEPTH).min(inputs);
-        let mut packed = vec![[[0.0; RUN]; R]; tiles * group.div_ceil(RUN)];
+        let mut room = ROOM.take();
+        room.resize(room.len().max(tiles * R * group.div_ceil(RUN)), [0.0; RUN]);
+        let (packed, _) = room.as_chunks_mut::<R>();
         for first in (0..inputs).step_by(group) {
             let group = group.min(inputs - first);
             let blocks = (0..group)
@@ -203,6 +211,7 @@ impl Product<'_> {
                 }
             }
         }
+        ROOM.set(room);
     }
 
     /// Inputs `inputs` of the rows of a tile, [`RUN`] of each row after the other, so that the loop

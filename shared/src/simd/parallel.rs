@@ -1,7 +1,8 @@
 //! Work shared out among the machine's threads.
 
 use std::num::NonZero;
-use std::sync::Mutex;
+#[cfg(not(target_family = "wasm"))]
+use std::sync::{Mutex, MutexGuard};
 
 /// Threads that this machine runs at once; one in WASM, which has none.
 pub fn threads() -> usize {
@@ -17,42 +18,48 @@ pub fn each<Item: Send, Scratch: Default, Result: Send>(
     items: &mut [Item],
     run: impl Fn(&mut Item, &mut Scratch) -> Result + Sync,
 ) -> Vec<Result> {
-    let threads = threads().min(items.len());
     // The page does not carry what threads would take.
-    if cfg!(target_family = "wasm") || threads < 2 {
-        let mut scratch = Scratch::default();
-        return items
-            .iter_mut()
-            .map(|item| run(item, &mut scratch))
-            .collect();
+    #[cfg(not(target_family = "wasm"))]
+    if threads().min(items.len()) > 1 {
+        return shared_out(items, run);
     }
+    let mut scratch = Scratch::default();
+    items
+        .iter_mut()
+        .map(|item| run(item, &mut scratch))
+        .collect()
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn shared_out<Item: Send, Scratch: Default, Result: Send>(
+    items: &mut [Item],
+    run: impl Fn(&mut Item, &mut Scratch) -> Result + Sync,
+) -> Vec<Result> {
+    let threads = threads().min(items.len());
     let queue = Mutex::new(items.iter_mut().enumerate());
+    let done = Mutex::new(Vec::new());
     let work = || {
         let mut scratch = Scratch::default();
-        let mut done = Vec::new();
-        // A thread that panicked has left the queue whole.
-        let next = || {
-            let mut queue = queue
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            queue.next()
-        };
+        let mut own = Vec::new();
+        // The lock is held for no longer than this takes.
+        let next = || whole(&queue).next();
         while let Some((index, item)) = next() {
-            done.push((index, run(item, &mut scratch)));
+            own.push((index, run(item, &mut scratch)));
         }
-        done
+        whole(&done).extend(own);
     };
-    let mut done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        for other in others {
-            match other.join() {
-                Ok(more) => done.extend(more),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
+    // A pool's threads are there already: a product of few rows takes no longer than starting one.
+    rayon::scope(|scope| {
+        (1..threads).for_each(|_| scope.spawn(|_| work()));
+        work();
     });
+    let mut done = whole(&done).split_off(0);
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// A thread that panicked has left what it locked whole.
+#[cfg(not(target_family = "wasm"))]
+fn whole<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

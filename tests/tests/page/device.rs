@@ -6,7 +6,7 @@
 
 use super::parity::compare;
 use super::stage::{Stage, sample};
-use xtask::webdriver::Options;
+use xtask::webdriver::{Adapter, Options};
 
 /// Keeps every GPU device that is handed out, and destroys them when the page is told so.
 const DEVICES_CAN_BE_LOST: &str = "
@@ -40,7 +40,7 @@ const ON_GPU: &str = "
 
 fn software_gpu() -> Options {
     Options {
-        software_gpu: true,
+        adapter: Adapter::Software,
         ..Options::default()
     }
 }

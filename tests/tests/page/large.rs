@@ -4,13 +4,10 @@
 use serde_json::json;
 
 use super::stage::{Stage, sample};
-use xtask::webdriver::Options;
+use xtask::webdriver::{Adapter, Options};
 
 /// What the worker may take beside twice the largest file: its program, a photo, its books.
 const BESIDE: u64 = 64_000_000;
-/// How far that goal is missed, at most: 145 and 162 MB were measured where it allows 127. Until it is met
-/// this holds what was reached.
-const MISSED: u64 = 72_000_000;
 
 const ON_GPU: &str = "
     const line = document.querySelector('#device-line');
@@ -39,7 +36,7 @@ fn a_large_model_streams_to_the_gpu_resumes_and_is_kept() {
     assert!(shards.len() >= 5, "{shards:?}");
     assert!(largest <= 32_000_000);
     let options = Options {
-        software_gpu: true,
+        adapter: Adapter::Software,
         ..Options::default()
     };
     let (stage, wire) = Stage::wired(&options, Some(folder.path()));
@@ -95,11 +92,11 @@ fn a_large_model_streams_to_the_gpu_resumes_and_is_kept() {
         on_gpu as f64 / 1e6,
         on_cpu as f64 / 1e6
     );
-    assert!(on_gpu <= 2 * largest + BESIDE + MISSED, "{on_gpu} bytes");
+    assert!(on_gpu <= 2 * largest + BESIDE, "{on_gpu} bytes");
     assert!(on_gpu < on_cpu);
     stage.show(&[sample("coffee.jpg")], 120);
     assert_eq!(stage.card("coffee.jpg")["device"], "gpu");
-    assert!(memory(&stage) <= 2 * largest + BESIDE + MISSED);
+    assert!(memory(&stage) <= 2 * largest + BESIDE);
     stage.browser.screenshot("large-model");
 }
 
@@ -113,7 +110,7 @@ const ADAPTER_IS_SMALL: &str = "
 #[test]
 fn an_adapter_that_is_too_small_is_told_what_fits() {
     let options = Options {
-        software_gpu: true,
+        adapter: Adapter::Software,
         ..Options::default()
     };
     let stage = Stage::altered(&options, ADAPTER_IS_SMALL);

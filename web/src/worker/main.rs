@@ -27,6 +27,7 @@ mod source;
 
 #[cfg(target_arch = "wasm32")]
 fn main() {
+    web::constructors::run();
     std::panic::set_hook(Box::new(|panic| line::report_death(&panic.to_string())));
     line::listen(session::obey);
 }

@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::serve::Server;
-use crate::webdriver::{Browser, Options};
+use crate::webdriver::{Adapter, Browser, Options};
 use crate::{run, tools};
 
 pub use visit::visit;
@@ -33,13 +33,41 @@ const WARM: u32 = 5;
 /// On a software adapter a photo takes many seconds.
 const SOFTWARE_RUNS: u32 = 3;
 
+/// Where the page and another runtime can be timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Place {
+    /// One thread of WASM.
+    Cpu,
+    /// WebGPU on this machine's GPU.
+    Gpu,
+    /// WebGPU on a GPU that the CPU acts out.
+    Software,
+}
+
+impl Place {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Cpu => "WASM SIMD, one thread",
+            Self::Gpu => "WebGPU, this machine's GPU",
+            Self::Software => "WebGPU, software adapter",
+        }
+    }
+
+    fn adapter(self) -> Adapter {
+        match self {
+            Self::Cpu => Adapter::None,
+            Self::Gpu => Adapter::Hardware,
+            Self::Software => Adapter::Software,
+        }
+    }
+}
+
 /// Times one photo's encoding in Chromium: this page and onnxruntime-web, with the same network, the
-/// image tower of `bundle` or of the page's own, on those of `devices`: `cpu`, one thread of WASM, and
-/// `gpu`, WebGPU's software adapter.
+/// image tower of `bundle` or of the page's own, at each of `places`.
 ///
 /// # Errors
 /// When the page is not built, or something that the comparison needs is missing.
-pub fn web(root: &Path, bundle: Option<&Path>, devices: &[String], runs: u32) -> Result<()> {
+pub fn web(root: &Path, bundle: Option<&Path>, places: &[Place], runs: u32) -> Result<()> {
     let page = built_page(root)?;
     let bundle = bundle.map_or_else(|| page.join("bundle"), Path::to_path_buf);
     let runtime = runtime(root)?;
@@ -56,25 +84,21 @@ pub fn web(root: &Path, bundle: Option<&Path>, devices: &[String], runs: u32) ->
         "{:<34} {:>12} {:>12}",
         "one photo, milliseconds", "this page", RUNTIME
     );
-    for (name, device, provider, runs) in [
-        ("WASM SIMD, one thread", "cpu", "wasm", runs),
-        (
-            "WebGPU, software adapter",
-            "gpu",
-            "webgpu",
-            runs.min(SOFTWARE_RUNS),
-        ),
-    ] {
-        if !devices.iter().any(|wanted| wanted == device) {
-            continue;
-        }
+    for place in places {
+        let runs = match place {
+            Place::Software => runs.min(SOFTWARE_RUNS),
+            Place::Cpu | Place::Gpu => runs,
+        };
         let options = Options {
-            software_gpu: device == "gpu",
+            adapter: place.adapter(),
             ..Options::default()
         };
-        let ours = time_page(&options, &page.address(), device, runs)?;
-        let theirs = time_runtime(&options, &bench.address(), provider, size, runs)?;
-        println!("{name:<34} {ours:>12.1} {theirs:>12.1}");
+        let (ours, device) = time_page(&options, &page.address(), *place, runs)?;
+        let theirs = time_runtime(&options, &bench.address(), *place, size, runs)?;
+        println!(
+            "{:<34} {ours:>12.1} {theirs:>12.1}   {device}",
+            place.title()
+        );
     }
     Ok(())
 }
@@ -91,8 +115,13 @@ fn built_page(root: &Path) -> Result<PathBuf> {
     Ok(page)
 }
 
-/// Median of the page's own measurement of "encode", on generated photos.
-fn time_page(options: &Options, address: &str, device: &str, runs: u32) -> Result<f64> {
+/// Median of the page's own measurement of "encode", on generated photos, and what the page says of
+/// its device and memory.
+fn time_page(options: &Options, address: &str, place: Place, runs: u32) -> Result<(f64, String)> {
+    let device = match place {
+        Place::Cpu => "cpu",
+        Place::Gpu | Place::Software => "gpu",
+    };
     let browser = Browser::start(options);
     browser.open(address);
     let ready = format!(
@@ -108,7 +137,10 @@ fn time_page(options: &Options, address: &str, device: &str, runs: u32) -> Resul
     ));
     browser.wait("the device", 600, &ready);
     let photos = tempfile::tempdir()?;
-    let warm = if device == "cpu" { WARM } else { 1 };
+    let warm = match place {
+        Place::Cpu | Place::Gpu => WARM,
+        Place::Software => 1,
+    };
     for part in [warm, runs] {
         let files: Vec<PathBuf> = (0..part)
             .map(|index| photos.path().join(format!("{part}-{index}.ppm")))
@@ -123,18 +155,27 @@ fn time_page(options: &Options, address: &str, device: &str, runs: u32) -> Resul
     }
     let text =
         browser.run("return document.querySelector('[data-timing=encode-median]').textContent");
-    text.as_str()
+    let median = text
+        .as_str()
         .and_then(|text| text.parse().ok())
-        .context("the page shows no timing")
+        .context("the page shows no timing")?;
+    let said = browser.run(
+        "const line = document.querySelector('#device-line'); return `${line.textContent.trim()}, ${(line.dataset.memory / 1e6).toFixed(0)} MB of WASM memory`",
+    );
+    Ok((median, said.as_str().unwrap_or_default().to_owned()))
 }
 
 fn time_runtime(
     options: &Options,
     address: &str,
-    provider: &str,
+    place: Place,
     size: u64,
     runs: u32,
 ) -> Result<f64> {
+    let provider = match place {
+        Place::Cpu => "wasm",
+        Place::Gpu | Place::Software => "webgpu",
+    };
     let browser = Browser::start(options);
     browser.open(address);
     browser.wait("onnxruntime-web", 60, "return window.measure !== undefined");

@@ -1,11 +1,15 @@
 //! Attention over sequences laid end to end, behind a prefix that they may share.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
 use super::elementwise::{exp, total};
 use crate::simd::{LANES, dispatch};
+
+/// Values that sums are held for at once.
+const BLOCK: usize = 2 * LANES;
 
 /// The tokens of its own sequence that one attends to; beside them the whole prefix.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,27 +49,51 @@ impl Shape<'_> {
 
     /// Weights in all, behind a prefix of so many tokens.
     pub fn weights(&self, prefix: usize) -> usize {
-        let mut sum = 0;
-        self.each_query(|_, seen| sum += prefix + seen.len());
+        let sum: usize = self
+            .sequences()
+            .map(|sequence| {
+                let seen = sequence.queries().map(|seen| prefix + seen.len());
+                seen.sum::<usize>()
+            })
+            .sum();
         self.heads * sum
     }
 
-    /// For each query in order: the first row of its sequence and the rows that it sees.
     #[inline(always)]
-    fn each_query(&self, mut each: impl FnMut(usize, Range<usize>)) {
-        let mut start = 0;
-        for &length in self.lengths {
-            let first = if self.last_only { length - 1 } else { 0 };
-            for row in start + first..start + length {
-                let seen = match self.sees {
-                    Sees::Before => start..row + 1,
-                    Sees::All => start..start + length,
-                    Sees::Itself => row..row + 1,
-                };
-                each(start, seen);
-            }
-            start += length;
-        }
+    fn sequences(&self) -> impl Iterator<Item = Sequence> {
+        let (mut start, mut asked) = (0, 0);
+        self.lengths.iter().map(move |&length| {
+            let queries = if self.last_only { 1 } else { length };
+            let sequence = Sequence {
+                rows: start..start + length,
+                asked: asked..asked + queries,
+                sees: self.sees,
+            };
+            (start, asked) = (sequence.rows.end, sequence.asked.end);
+            sequence
+        })
+    }
+}
+
+struct Sequence {
+    /// Its rows of keys and values.
+    rows: Range<usize>,
+    /// Its rows of queries: of its last tokens.
+    asked: Range<usize>,
+    sees: Sees,
+}
+
+impl Sequence {
+    /// For each query in order the rows that it sees.
+    #[inline(always)]
+    fn queries(&self) -> impl Iterator<Item = Range<usize>> {
+        let Range { start, end } = self.rows;
+        let sees = self.sees;
+        (end - self.asked.len()..end).map(move |row| match sees {
+            Sees::Before => start..row + 1,
+            Sees::All => start..end,
+            Sees::Itself => row..row + 1,
+        })
     }
 }
 
@@ -76,8 +104,8 @@ pub struct Context<'a> {
     pub own: &'a [f32],
 }
 
-/// Attends: `query` `[queries, width]` → `out` `[queries, width]`, and the softmax weights, query
-/// by query and head by head, for the way back.
+/// Attends: `query` `[queries, width]` → `out` `[queries, width]`, and the softmax weights, head by
+/// head and query by query, for the way back.
 pub fn attend(
     shape: Shape<'_>,
     query: &[f32],
@@ -108,42 +136,35 @@ impl WithSimd for Attend<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Shape { width, heads, .. } = self.shape;
-        let head_width = width / heads;
-        let scale = (head_width as f32).powf(-0.5);
-        let step = 2 * width;
-        let prefix_tokens = self.context.prefix.len() / step;
-        let mut queries = self
-            .query
-            .chunks_exact(width)
-            .zip(self.out.chunks_exact_mut(width));
+        let scale = ((width / heads) as f32).powf(-0.5);
         let mut rest = self.weights;
-        self.shape.each_query(|_, seen| {
-            let Some((query, out)) = queries.next() else {
-                return;
-            };
-            let own = &self.context.own[seen.start * step..seen.end * step];
-            let seen = prefix_tokens + seen.len();
-            for head in 0..heads {
-                let (weights, after) = std::mem::take(&mut rest).split_at_mut(seen);
-                rest = after;
-                let columns = head * head_width..(head + 1) * head_width;
-                let query = &query[columns.clone()];
-                let tokens = || {
-                    let prefix = self.context.prefix.chunks_exact(step);
-                    prefix.chain(own.chunks_exact(step))
-                };
-                for (weight, token) in weights.iter_mut().zip(tokens()) {
-                    *weight = dot(query, &token[columns.clone()]) * scale;
-                }
-                softmax(weights);
-                let out = &mut out[columns.clone()];
-                out.fill(0.0);
-                for (weight, token) in weights.iter().zip(tokens()) {
-                    let value = &token[width + columns.start..width + columns.end];
-                    add_scaled(out, *weight, value);
+        let mut prefix = Prefix::default();
+        for head in 0..heads {
+            let head = Head::new(self.shape, head);
+            prefix.take(head, self.context.prefix);
+            let mut queries = self
+                .query
+                .chunks_exact(width)
+                .zip(self.out.chunks_exact_mut(width));
+            for sequence in self.shape.sequences() {
+                for seen in sequence.queries() {
+                    let Some((query, out)) = queries.next() else {
+                        return;
+                    };
+                    let (query, out) = (&query[head.keys()], &mut out[head.keys()]);
+                    let own = &self.context.own[head.place(seen)];
+                    let seen = prefix.tokens + own.len() / (2 * width);
+                    let (weights, after) = std::mem::take(&mut rest).split_at_mut(seen);
+                    rest = after;
+                    prefix.products(&prefix.across.keys, query, own, head.keys(), weights);
+                    weights.iter_mut().for_each(|weight| *weight *= scale);
+                    softmax(weights);
+                    out.fill(0.0);
+                    let values = head.seen(&prefix.rows.values, own, head.values());
+                    add_weighted(out, weights.iter().copied(), values);
                 }
             }
-        });
+        }
     }
 }
 
@@ -192,73 +213,209 @@ impl WithSimd for AttendBackward<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Shape { width, heads, .. } = self.shape;
-        let head_width = width / heads;
-        let scale = (head_width as f32).powf(-0.5);
-        let step = 2 * width;
+        let scale = ((width / heads) as f32).powf(-0.5);
         let ContextGradient {
-            prefix: sums,
+            prefix: parts,
             own: own_gradient,
         } = self.context_gradient;
-        let mut sums = sums.iter_mut();
-        let mut prefix_gradient: &mut [f32] = &mut [];
-        // Rows of the sequences that the sums so far are for.
-        let mut rows = 0;
-        let mut lengths = self.shape.lengths.iter();
-        let prefix_tokens = self.context.prefix.len() / step;
-        let longest = self.shape.lengths.iter().max().copied().unwrap_or(0);
-        let mut of_weights = vec![0.0; prefix_tokens + longest];
-        let mut queries = self
-            .query
-            .chunks_exact(width)
-            .zip(self.gradient.chunks_exact(width))
-            .zip(self.query_gradient.chunks_exact_mut(width));
+        let mut all: [(usize, &mut [f32]); 1] = [(self.shape.lengths.len(), &mut [])];
+        let parts = if parts.is_empty() { &mut all } else { parts };
         let mut rest = self.weights;
-        self.shape.each_query(|start, seen| {
-            let Some(((query, gradient), query_gradient)) = queries.next() else {
-                return;
-            };
-            while start >= rows
-                && let Some((sequences, sum)) = sums.next()
-            {
-                prefix_gradient = sum;
-                rows += lengths.by_ref().take(*sequences).sum::<usize>();
-            }
-            let place = seen.start * step..seen.end * step;
-            let seen = prefix_tokens + seen.len();
-            let own = &self.context.own[place.clone()];
-            for head in 0..heads {
-                let (weights, after) = rest.split_at(seen);
-                rest = after;
-                let keys = head * head_width..(head + 1) * head_width;
-                let values = width + keys.start..width + keys.end;
-                let (query, gradient) = (&query[keys.clone()], &gradient[keys.clone()]);
-                let query_gradient = &mut query_gradient[keys.clone()];
-                query_gradient.fill(0.0);
-                let tokens = || {
-                    let prefix = self.context.prefix.chunks_exact(step);
-                    prefix.chain(own.chunks_exact(step))
-                };
-                let of_weights = &mut of_weights[..seen];
-                let mut mean = 0.0;
-                for ((of_weight, weight), token) in of_weights.iter_mut().zip(weights).zip(tokens())
-                {
-                    *of_weight = dot(gradient, &token[values.clone()]);
-                    mean += *of_weight * weight;
+        let (mut prefix, mut of_prefix) = (Prefix::default(), HeadTokens::default());
+        let mut of_scores = Vec::new();
+        // What the queries of one sequence give each token of the prefix.
+        let (mut prefix_scores, mut prefix_weights) = (Vec::new(), Vec::new());
+        for head in 0..heads {
+            let head = Head::new(self.shape, head);
+            prefix.take(head, self.context.prefix);
+            let tokens = prefix.tokens;
+            let mut sequences = self.shape.sequences();
+            for (count, part) in parts.iter_mut() {
+                of_prefix.take(head, part);
+                for sequence in sequences.by_ref().take(*count) {
+                    let asked = sequence.asked.start * width..sequence.asked.end * width;
+                    let asked_queries = self.query[asked.clone()].chunks_exact(width);
+                    let asked_queries = asked_queries.map(|row| &row[head.keys()]);
+                    let gradients = self.gradient[asked.clone()].chunks_exact(width);
+                    let gradients = gradients.map(|row| &row[head.keys()]);
+                    let query_gradients = self.query_gradient[asked].chunks_exact_mut(width);
+                    prefix_scores.clear();
+                    prefix_weights.clear();
+                    for (((seen, query), gradient), query_gradient) in sequence
+                        .queries()
+                        .zip(asked_queries.clone())
+                        .zip(gradients.clone())
+                        .zip(query_gradients)
+                    {
+                        let place = head.place(seen);
+                        let own = &self.context.own[place.clone()];
+                        let (weights, after) = rest.split_at(tokens + own.len() / (2 * width));
+                        rest = after;
+                        of_scores.resize(weights.len(), 0.0);
+                        let across = &prefix.across.values;
+                        prefix.products(across, gradient, own, head.values(), &mut of_scores);
+                        let pairs = of_scores.iter().zip(weights);
+                        let mean: f32 = pairs.map(|(of_weight, weight)| of_weight * weight).sum();
+                        for (of_score, weight) in of_scores.iter_mut().zip(weights) {
+                            *of_score = weight * (*of_score - mean) * scale;
+                        }
+                        let query_gradient = &mut query_gradient[head.keys()];
+                        query_gradient.fill(0.0);
+                        let keys = head.seen(&prefix.rows.keys, own, head.keys());
+                        add_weighted(query_gradient, of_scores.iter().copied(), keys);
+                        let (of_prefix_scores, of_scores) = of_scores.split_at(tokens);
+                        prefix_scores.extend_from_slice(of_prefix_scores);
+                        prefix_weights.extend_from_slice(&weights[..tokens]);
+                        for ((token, of_score), weight) in own_gradient[place]
+                            .chunks_exact_mut(2 * width)
+                            .zip(of_scores)
+                            .zip(&weights[tokens..])
+                        {
+                            add_scaled(&mut token[head.keys()], *of_score, query);
+                            add_scaled(&mut token[head.values()], *weight, gradient);
+                        }
+                    }
+                    for token in 0..tokens {
+                        let place = token * head.size..(token + 1) * head.size;
+                        let scores = prefix_scores[token..].iter().step_by(tokens).copied();
+                        let sum = &mut of_prefix.keys[place.clone()];
+                        add_weighted(sum, scores, asked_queries.clone());
+                        let weights = prefix_weights[token..].iter().step_by(tokens).copied();
+                        add_weighted(&mut of_prefix.values[place], weights, gradients.clone());
+                    }
                 }
-                let token_gradients = prefix_gradient
-                    .chunks_exact_mut(step)
-                    .chain(own_gradient[place.clone()].chunks_exact_mut(step));
-                let weights = weights.iter().zip(of_weights.iter());
-                for (((weight, of_weight), token), token_gradient) in
-                    weights.zip(tokens()).zip(token_gradients)
-                {
-                    let of_score = weight * (of_weight - mean) * scale;
-                    add_scaled(query_gradient, of_score, &token[keys.clone()]);
-                    add_scaled(&mut token_gradient[keys.clone()], of_score, query);
-                    add_scaled(&mut token_gradient[values.clone()], *weight, gradient);
-                }
+                of_prefix.put(head, part);
             }
-        });
+        }
+    }
+}
+
+/// Where a head's values stand in rows of queries and in rows of keys beside values.
+#[derive(Clone, Copy)]
+struct Head {
+    first: usize,
+    size: usize,
+    width: usize,
+}
+
+impl Head {
+    fn new(shape: Shape<'_>, head: usize) -> Self {
+        let size = shape.width / shape.heads;
+        Self {
+            first: head * size,
+            size,
+            width: shape.width,
+        }
+    }
+
+    /// Columns of keys, and of queries.
+    fn keys(self) -> Range<usize> {
+        self.first..self.first + self.size
+    }
+
+    fn values(self) -> Range<usize> {
+        self.width + self.first..self.width + self.first + self.size
+    }
+
+    /// Where these rows of keys beside values stand.
+    fn place(self, rows: Range<usize>) -> Range<usize> {
+        2 * self.width * rows.start..2 * self.width * rows.end
+    }
+
+    /// The tokens of a prefix, then `columns` of the rows `own`.
+    #[inline(always)]
+    fn seen<'a>(
+        self,
+        prefix: &'a [f32],
+        own: &'a [f32],
+        columns: Range<usize>,
+    ) -> impl Iterator<Item = &'a [f32]> + Clone {
+        let own = own.chunks_exact(2 * self.width);
+        let own = own.map(move |row| &row[columns.clone()]);
+        prefix.chunks_exact(self.size).chain(own)
+    }
+}
+
+/// A head's keys and values of a prefix, by themselves: as columns of its rows they are a power of two
+/// apart, and would all have to share a few lines of the first-level cache.
+#[derive(Default)]
+struct Prefix {
+    tokens: usize,
+    /// Token after token.
+    rows: HeadTokens,
+    /// Column after column, the tokens filled up with zeros to whole blocks.
+    across: HeadTokens,
+    sums: RefCell<Vec<f32>>,
+}
+
+#[derive(Default)]
+struct HeadTokens {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Prefix {
+    fn take(&mut self, head: Head, rows: &[f32]) {
+        self.tokens = rows.len() / (2 * head.width);
+        self.rows.take(head, rows);
+        let padded = self.tokens.next_multiple_of(BLOCK);
+        self.sums.get_mut().resize(padded, 0.0);
+        for (across, rows) in [
+            (&mut self.across.keys, &self.rows.keys),
+            (&mut self.across.values, &self.rows.values),
+        ] {
+            across.clear();
+            across.resize(head.size * padded, 0.0);
+            for (token, row) in rows.chunks_exact(head.size).enumerate() {
+                let column = across[token..].iter_mut().step_by(padded);
+                column.zip(row).for_each(|(to, value)| *to = *value);
+            }
+        }
+    }
+
+    /// `x` times each token of the prefix, which `across` holds, and times `columns` of the rows `own`.
+    #[inline(always)]
+    fn products(
+        &self,
+        across: &[f32],
+        x: &[f32],
+        own: &[f32],
+        columns: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let (of_prefix, of_own) = out.split_at_mut(self.tokens);
+        if !of_prefix.is_empty() {
+            // All tokens at once: a product by itself spends most of its time on the last sum.
+            let mut sums = self.sums.borrow_mut();
+            sums.fill(0.0);
+            let columns = across.chunks_exact(sums.len());
+            add_weighted(&mut sums, x.iter().copied(), columns);
+            of_prefix.copy_from_slice(&sums[..of_prefix.len()]);
+        }
+        let rows = own.chunks_exact(own.len() / of_own.len().max(1));
+        for (out, row) in of_own.iter_mut().zip(rows) {
+            *out = dot(x, &row[columns.clone()]);
+        }
+    }
+}
+
+impl HeadTokens {
+    fn take(&mut self, head: Head, rows: &[f32]) {
+        self.keys.clear();
+        self.values.clear();
+        for row in rows.chunks_exact(2 * head.width) {
+            self.keys.extend_from_slice(&row[head.keys()]);
+            self.values.extend_from_slice(&row[head.values()]);
+        }
+    }
+
+    fn put(&self, head: Head, rows: &mut [f32]) {
+        let keys = self.keys.chunks_exact(head.size);
+        let tokens = keys.zip(self.values.chunks_exact(head.size));
+        for (row, (keys, values)) in rows.chunks_exact_mut(2 * head.width).zip(tokens) {
+            row[head.keys()].copy_from_slice(keys);
+            row[head.values()].copy_from_slice(values);
+        }
     }
 }
 
@@ -280,6 +437,36 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out += factor * x;
+    }
+}
+
+/// `out += Σ weight · row`.
+#[inline(always)]
+fn add_weighted<'a>(
+    out: &mut [f32],
+    weights: impl Iterator<Item = f32> + Clone,
+    rows: impl Iterator<Item = &'a [f32]> + Clone,
+) {
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    let mut column = 0;
+    for out in blocks {
+        let mut sums = *out;
+        for (weight, row) in weights.clone().zip(rows.clone()) {
+            let row = &row[column..column + BLOCK];
+            for lane in 0..BLOCK {
+                sums[lane] += weight * row[lane];
+            }
+        }
+        *out = sums;
+        column += BLOCK;
+    }
+    if rest.is_empty() {
+        return;
+    }
+    for (weight, row) in weights.zip(rows) {
+        for (out, x) in rest.iter_mut().zip(&row[column..]) {
+            *out += weight * x;
+        }
     }
 }
 

@@ -114,8 +114,9 @@ pub fn sum(length: usize, value: impl Fn(usize) -> f32) -> f32 {
     total(sums)
 }
 
-/// The sum of the lanes, by halves.
-#[inline(always)]
+/// The sum of the lanes, by halves. Never inlined: compiled as one, the halves take the loop that fills
+/// the lanes apart into pairs.
+#[inline(never)]
 pub fn total(sums: [f32; LANES]) -> f32 {
     let eight: [f32; 8] = std::array::from_fn(|lane| sums[lane] + sums[lane + 8]);
     let four: [f32; 4] = std::array::from_fn(|lane| eight[lane] + eight[lane + 4]);
