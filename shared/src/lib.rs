@@ -21,3 +21,4 @@ pub mod metric;
 pub mod prompt;
 pub mod score;
 mod simd;
+mod single;

@@ -62,8 +62,10 @@ pub struct Map {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct MapPoint {
     /// Horizontal position.
+    #[serde(deserialize_with = "crate::single::one")]
     pub x: f32,
     /// Vertical position, upwards.
+    #[serde(deserialize_with = "crate::single::one")]
     pub y: f32,
     /// Position in [`Map::series`].
     pub series: usize,

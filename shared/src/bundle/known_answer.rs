@@ -12,8 +12,10 @@ pub struct KnownAnswer {
     /// The pixels.
     pub input: KnownInput,
     /// `[embed_dim]`: the image tower's output, not normalised, on the CPU backend.
+    #[serde(deserialize_with = "crate::single::list")]
     pub feature: Vec<f32>,
     /// The largest `‖found − feature‖ / ‖feature‖` to accept.
+    #[serde(deserialize_with = "crate::single::one")]
     pub tolerance: f32,
 }
 

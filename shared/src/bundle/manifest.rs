@@ -301,6 +301,18 @@ mod tests {
         }
     }
 
+    /// A manifest written again is the same: numbers come back with all their digits. (Found by
+    /// fuzzing; `serde_json` needs its feature `float_roundtrip` for it.)
+    #[test]
+    fn numbers_come_back_as_they_were_written() {
+        let mut manifest = manifest();
+        manifest.methods[0].threshold = -3.948129554597239;
+        let written = serde_json::to_vec(&manifest).unwrap();
+        let read = Manifest::parse(&written).unwrap();
+        assert_eq!(read, manifest);
+        assert_eq!(serde_json::to_vec(&read).unwrap(), written);
+    }
+
     #[test]
     fn tells_other_files_from_bundles() {
         let deep = "[".repeat(100_000);

@@ -22,6 +22,7 @@ pub struct ClipConfig {
     /// Joint embedding width `d`.
     pub embed_dim: usize,
     /// The scale on cosine similarities, already exponentiated (about 100 for OpenAI's models).
+    #[serde(deserialize_with = "crate::single::one")]
     pub logit_scale: f32,
     /// The image tower.
     pub image: ImageTowerConfig,

@@ -10,8 +10,10 @@ pub struct Preprocessing {
     /// Length of the image's short side before the centre crop of `size`, in pixels.
     pub resize: u32,
     /// Mean of each channel (red, green, blue), of values in 0..1; it is subtracted.
+    #[serde(deserialize_with = "crate::single::three")]
     pub mean: [f32; 3],
     /// Standard deviation of each channel, of values in 0..1; it divides.
+    #[serde(deserialize_with = "crate::single::three")]
     pub std: [f32; 3],
 }
 

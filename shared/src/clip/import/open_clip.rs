@@ -197,7 +197,9 @@ impl Default for Text {
 #[derive(Deserialize)]
 #[serde(default)]
 struct Preprocess {
+    #[serde(deserialize_with = "crate::single::three")]
     mean: [f32; 3],
+    #[serde(deserialize_with = "crate::single::three")]
     std: [f32; 3],
     interpolation: String,
     resize_mode: String,

@@ -145,7 +145,10 @@ fn activation(name: &str) -> Result<Activation, ImportError> {
 struct Stored {
     #[serde(default = "default_projection")]
     projection_dim: usize,
-    #[serde(default = "default_logit_scale")]
+    #[serde(
+        default = "default_logit_scale",
+        deserialize_with = "crate::single::one"
+    )]
     logit_scale_init_value: f32,
     vision_config: Vision,
     text_config: Text,
@@ -219,7 +222,9 @@ struct Preprocessor {
     resample: u64,
     size: Side,
     crop_size: Side,
+    #[serde(deserialize_with = "crate::single::three")]
     image_mean: [f32; 3],
+    #[serde(deserialize_with = "crate::single::three")]
     image_std: [f32; 3],
 }
 
