@@ -54,6 +54,30 @@ fn vit_l_14_336() {
     check(ClipConfig::vit_l_14_336(), 1);
 }
 
+/// Vision transformers once more, in the kernels for a GPU. One test for all, since the device can be
+/// opened once in a process.
+#[test]
+fn vision_transformers_on_wgpu() {
+    let Some(device) = fixture::wgpu("full_width") else {
+        return;
+    };
+    for (published, images) in [
+        (ClipConfig::vit_b_32(), 2),
+        (ClipConfig::vit_b_16(), 2),
+        (ClipConfig::vit_l_14(), 2),
+    ] {
+        let case = published.name.clone();
+        let config = shallow(published);
+        let tensors = weights(&case, &config);
+        let tower = ImageTower::load(&tensors, &config, &device)
+            .unwrap_or_else(|error| panic!("{case}: {error}"));
+        let got = values(tower.forward(pixels(&case, &config, images, &device)));
+        let reference = Fixture::open("clip/full_width.expected.safetensors")
+            .floats(&format!("{case}/image_features"));
+        assert_close(&format!("{case} on wgpu"), &got, &reference, SINGLE);
+    }
+}
+
 fn check(published: ClipConfig, images: usize) {
     let case = published.name.clone();
     let config = shallow(published);
@@ -69,27 +93,29 @@ fn check(published: ClipConfig, images: usize) {
 fn compare(case: &str, config: &ClipConfig, tensors: &Tensors, images: usize, tolerance: f32) {
     let device = Device::flex();
     let expected = Fixture::open("clip/full_width.expected.safetensors");
-    let size = config.image.image_size();
-    let shape = [images, 3, size, size];
-    let pixels = numbers(
-        &format!("{case}/pixels"),
-        images * 3 * size * size,
-        1.0,
-        0.0,
-    );
-    let pixels = Tensor::<4>::from_data(TensorData::new(pixels, shape), &device);
     let image = ImageTower::load(tensors, config, &device)
         .unwrap_or_else(|error| panic!("{case}: {error}"));
     let weights = Weights::new(tensors, &device);
     let text = TextTower::load(&weights, &config.text, config.embed_dim)
         .unwrap_or_else(|error| panic!("{case}: {error}"));
     for (side, got) in [
-        ("image_features", values(image.forward(pixels))),
+        (
+            "image_features",
+            values(image.forward(pixels(case, config, images, &device))),
+        ),
         ("text_features", values(text.forward(&prompts(case)))),
     ] {
         let reference = expected.floats(&format!("{case}/{side}"));
         assert_close(&format!("{case} {side}"), &got, &reference, tolerance);
     }
+}
+
+fn pixels(case: &str, config: &ClipConfig, images: usize, device: &Device) -> Tensor<4> {
+    let size = config.image.image_size();
+    let shape = [images, 3, size, size];
+    let count = shape.iter().product();
+    let pixels = numbers(&format!("{case}/pixels"), count, 1.0, 0.0);
+    Tensor::from_data(TensorData::new(pixels, shape), device)
 }
 
 /// The configuration with two blocks a tower, one bottleneck a stage, and a small vocabulary.

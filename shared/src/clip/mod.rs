@@ -6,6 +6,8 @@ pub mod config;
 mod direct;
 #[cfg(feature = "model")]
 pub mod efficientnet;
+#[cfg(feature = "model")]
+mod gpu;
 #[cfg(feature = "input")]
 pub mod import;
 #[cfg(feature = "model")]

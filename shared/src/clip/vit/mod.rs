@@ -2,8 +2,9 @@
 //!
 //! Reference: `VisionTransformer` in OpenAI's `clip/model.py`.
 //!
-//! It is written twice, like the compact model's tower: in Burn's operations (`layers`) for a GPU,
-//! and in loops for the CPU (`direct`), which take half to three quarters of the time there. Which
+//! It is written twice, like the compact model's tower: in Burn's operations (`layers`) for a GPU, with
+//! kernels of this project's own for its blocks, and in loops for the CPU (`direct`), which take half to
+//! three quarters of the time there. Which
 //! one runs is decided by the device, here and nowhere else; both are held against the same PyTorch
 //! fixtures.
 
