@@ -96,7 +96,7 @@ impl LayerNorm {
     pub fn launch(self, x: &Values, gamma: &Values, beta: &Values) -> Values {
         let rows = rows(x, self.width);
         let out = empty(x, rows, self.width);
-        launch(self, &[x, gamma, beta, &out], [rows, 1, 1]);
+        launch(self, &[x, gamma, beta, &out], [TILE, rows / TILE, 1]);
         out
     }
 }

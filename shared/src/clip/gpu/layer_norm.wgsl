@@ -1,4 +1,5 @@
-// out = gamma (x - mean) / sqrt(variance + epsilon) + beta: a workgroup for each row.
+// out = gamma (x - mean) / sqrt(variance + epsilon) + beta: a workgroup for each row, (32, tiles) of them, as
+// no dimension may have more than 65,535.
 
 const WIDTH: u32 = {{ width }}u / 4u;
 
@@ -24,8 +25,8 @@ fn total(part: f32, index: u32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) row: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-    let start = row.x * WIDTH;
+fn main(@builtin(workgroup_id) part: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+    let start = (part.y * 32u + part.x) * WIDTH;
     let ones = vec4<f32>(1.0);
     var sum = 0.0;
     for (var at = index; at < WIDTH; at += 64u) {

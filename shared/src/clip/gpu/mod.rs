@@ -154,10 +154,13 @@ impl Block {
 pub fn forward(blocks: &[Block], apart: &[Block], x: Tensor<3>) -> Tensor<3> {
     let [images, tokens, width] = x.dims();
     let rows = images * tokens;
-    let whole_tiles = rows.next_multiple_of(TILE);
-    let x = x.reshape([rows, width]);
-    let padding = Tensor::zeros([whole_tiles - rows, width], &x.device());
-    let x = on_device(Tensor::cat(vec![x, padding], 0));
+    let padding = rows.next_multiple_of(TILE) - rows;
+    let mut x = x.reshape([rows, width]);
+    if padding > 0 {
+        let zeros = Tensor::zeros([padding, width], &x.device());
+        x = Tensor::cat(vec![x, zeros], 0);
+    }
+    let x = on_device(x);
     let x = blocks
         .iter()
         .fold(x, |x, block| block.forward(&x, images, tokens));
