@@ -167,6 +167,37 @@ fn a_selection_of_classes_is_a_shorter_list() {
     assert_eq!(values(shorter.gradient), values(selected.gradient));
 }
 
+/// What does not fit into the memory for activations is computed a second time, to the same bit.
+#[test]
+fn the_memory_for_activations_changes_work_and_not_gradients() {
+    for name in [SHARED, CLASS_SPECIFIC] {
+        let setting = Setting::new(name, &Device::flex());
+        let negative = setting.contexts("negative").inner();
+        let [kept, computed_again] = [usize::MAX, 0].map(|bytes| {
+            let class_specific = negative.dims()[1] > 1;
+            let mut encoder = setting
+                .context_encoder(class_specific)
+                .with_activation_memory(bytes);
+            let gradient = encoder
+                .loss_gradient(negative.clone(), |features| {
+                    features.powf_scalar(2.0).mean()
+                })
+                .expect("a gradient")
+                .gradient;
+            let work = encoder.multiplications().expect("counted on the CPU");
+            (values(gradient), work)
+        });
+        assert_eq!(kept.0, computed_again.0, "{name}");
+        // Half as much again, less what the prefix costs once.
+        let (least, most) = (kept.1, kept.1 * 3 / 2);
+        assert!(
+            (least + 1..=most).contains(&computed_again.1),
+            "{name}: {} of {least} to {most}",
+            computed_again.1
+        );
+    }
+}
+
 fn close_to_pytorch(setting: &Setting, what: &str, found: &[f32]) {
     let expected = setting.fixture.floats(what);
     assert_close(

@@ -35,7 +35,7 @@ pub fn build(root: &Path, bundle: Option<&Path>) -> Result<()> {
     if let Some(bundle) = bundle {
         trunk.env(bundle::VARIABLE, bundle);
     }
-    println!("The page is being built (the first time takes half an hour on two cores).");
+    println!("The page is being built (the first time takes a quarter of an hour on two cores).");
     run::show(&mut trunk)
 }
 

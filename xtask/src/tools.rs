@@ -228,7 +228,7 @@ const OLDEST_WASM_OPT: u32 = 116;
 /// The package that has a current one.
 const BINARYEN: &str = "binaryen@132";
 
-/// `wasm-opt`, which halves the page; the page works without it. The variable `WASM_OPT` names
+/// `wasm-opt`, which takes a third off the page; the page works without it. The variable `WASM_OPT` names
 /// one that is not in the path.
 pub fn wasm_opt(target: &Path) -> Option<PathBuf> {
     let named = std::env::var_os("WASM_OPT").map(PathBuf::from);
@@ -252,7 +252,7 @@ pub fn ensure_wasm_opt(target: &Path) {
     println!("wasm-opt {OLDEST_WASM_OPT} or later is missing; npm fetches it.");
     if std::fs::create_dir_all(&home).is_err() || run::show(&mut npm).is_err() {
         println!(
-            "There is none then: the page will work, and be twice as large. To have it: cargo install wasm-opt."
+            "There is none then: the page will work, and be larger by half. To have it: cargo install wasm-opt."
         );
     }
 }

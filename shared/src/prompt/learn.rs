@@ -6,9 +6,10 @@ use super::PromptEncoder;
 use crate::clip::TextTower;
 use crate::clip::text::direct::{DirectTextTower, Suffixes, Tape};
 
-/// Activations that are kept for the way back on the CPU, in bytes; what a step needs beyond them
-/// is computed twice. Those of 1,000 classes and two contexts in ViT-B/16's text tower fit in.
-const ACTIVATION_MEMORY: usize = 5 << 29;
+/// Activations that are kept for the way back on the CPU if nothing else is said, in bytes; what a
+/// step needs beyond them is computed twice. Those of 1,000 classes and two contexts in ViT-B/16's text
+/// tower fit in.
+pub const ACTIVATION_MEMORY: usize = 5 << 29;
 
 /// A frozen text tower behind a class list.
 ///
@@ -21,6 +22,7 @@ pub struct ContextEncoder {
     /// Those of the classes that take part in the next losses, if not all.
     selected: Option<PromptEncoder>,
     class_specific: bool,
+    activation_memory: usize,
     direct: Option<Direct>,
 }
 
@@ -59,7 +61,17 @@ impl ContextEncoder {
             prompts,
             selected: None,
             class_specific,
+            activation_memory: ACTIVATION_MEMORY,
             direct,
+        }
+    }
+
+    /// Keeps at most as many bytes of activations on the CPU as `bytes` says, instead of
+    /// [`ACTIVATION_MEMORY`]. Gradients are the same to the last bit, whatever it is.
+    pub fn with_activation_memory(self, bytes: usize) -> Self {
+        Self {
+            activation_memory: bytes,
+            ..self
         }
     }
 
@@ -125,7 +137,7 @@ impl ContextEncoder {
         match &mut self.direct {
             Some(direct) => {
                 let (features, shape) =
-                    direct.encode(&contexts, self.class_specific, ACTIVATION_MEMORY);
+                    direct.encode(&contexts, self.class_specific, self.activation_memory);
                 let features = TensorData::new(features, shape);
                 let features = Tensor::<3>::from_data(features, &self.tower.device());
                 let features = features.require_grad();

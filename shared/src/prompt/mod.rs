@@ -15,4 +15,4 @@ pub mod template;
 
 pub use encode::{PromptEncoder, suffixes};
 #[cfg(feature = "learn")]
-pub use learn::{ContextEncoder, LossGradient};
+pub use learn::{ACTIVATION_MEMORY, ContextEncoder, LossGradient};

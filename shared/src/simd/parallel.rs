@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::sync::{Mutex, MutexGuard};
 
 /// Threads that this machine runs at once; one in WASM, which has none.
+#[cfg(any(feature = "model", not(target_family = "wasm")))]
 pub fn threads() -> usize {
     if cfg!(target_family = "wasm") {
         return 1;

@@ -152,7 +152,8 @@ fn context_encoder(
         })
         .collect();
     let prompts = PromptEncoder::from_suffixes(ENDS.0, &suffixes);
-    Ok(ContextEncoder::new(tower, prompts, config.class_specific))
+    Ok(ContextEncoder::new(tower, prompts, config.class_specific)
+        .with_activation_memory(config.activation_bytes()))
 }
 
 /// `[rows, EMBED_DIM]`, each of length 1.

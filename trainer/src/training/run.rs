@@ -169,7 +169,8 @@ pub fn learn(
         &experiment.classes,
         config.context_tokens,
     );
-    let mut encoder = ContextEncoder::new(tower.clone(), prompts, config.class_specific);
+    let mut encoder = ContextEncoder::new(tower.clone(), prompts, config.class_specific)
+        .with_activation_memory(config.activation_bytes());
     let images = LabelledFeatures::new(
         &experiment.learn.features,
         &experiment.learn.labels,

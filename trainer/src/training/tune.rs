@@ -227,7 +227,8 @@ impl<'a> FoldLearner<'a> {
         } = self;
         let names = &fold.kept.classes;
         let prompts = PromptEncoder::new(tower, tokenizer, names, config.context_tokens);
-        let mut encoder = ContextEncoder::new(tower.clone(), prompts, config.class_specific);
+        let mut encoder = ContextEncoder::new(tower.clone(), prompts, config.class_specific)
+            .with_activation_memory(config.activation_bytes());
         let scale = model.config.logit_scale;
         let key = stage_1_settings(config);
         let positive = match positives.get(&key) {

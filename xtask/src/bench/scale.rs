@@ -20,6 +20,8 @@ struct Axis {
     option: &'static str,
     name: &'static str,
     values: &'static [usize],
+    /// `--activation-memory` in GiB, if not the default.
+    memory: Option<&'static str>,
     /// Whether the time is to grow in proportion; it is to stay as it is otherwise.
     linear: bool,
 }
@@ -33,35 +35,58 @@ const BASE: [(&str, usize); 5] = [
     ("--images", 1600),
 ];
 
-const AXES: [Axis; 5] = [
+/// More than anything here keeps: 7 GiB.
+const ALL: Option<&str> = Some("1000");
+const NOTHING: Option<&str> = Some("0");
+
+const AXES: [Axis; 7] = [
     Axis {
         option: "--classes",
         name: "classes k",
         values: &[10, 30, 100, 300, 1000, 3000, 10_000],
+        memory: None,
+        linear: true,
+    },
+    Axis {
+        option: "--classes",
+        name: "k, all kept",
+        values: &[100, 300, 1000, 3000],
+        memory: ALL,
+        linear: true,
+    },
+    Axis {
+        option: "--classes",
+        name: "k, nothing kept",
+        values: &[100, 300, 1000, 3000],
+        memory: NOTHING,
         linear: true,
     },
     Axis {
         option: "--negatives",
         name: "negatives p",
         values: &[1, 2, 4, 8, 16],
+        memory: None,
         linear: true,
     },
     Axis {
         option: "--context-tokens",
         name: "context tokens M",
         values: &[4, 8, 16, 32, 64],
+        memory: None,
         linear: false,
     },
     Axis {
         option: "--batch",
         name: "batch",
         values: &[16, 64, 256, 1024],
+        memory: None,
         linear: false,
     },
     Axis {
         option: "--images",
         name: "images",
         values: &[1000, 10_000, 100_000],
+        memory: None,
         linear: false,
     },
 ];
@@ -69,6 +94,9 @@ const AXES: [Axis; 5] = [
 /// What `cargo xtask bench scale` takes.
 #[derive(Args)]
 pub struct Arguments {
+    /// Only the axes whose name begins with this, without a plot
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
     /// Where the plot goes
     #[arg(long, default_value = "benches/scale.svg", value_name = "FILE")]
     plot: PathBuf,
@@ -89,7 +117,11 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let trainer = machine::trainer(root)?;
     println!("{}", machine::line(root));
     let mut curves = Vec::new();
-    for axis in &AXES {
+    let chosen = |axis: &&Axis| {
+        let only = arguments.only.as_deref().unwrap_or_default();
+        axis.name.starts_with(only)
+    };
+    for axis in AXES.iter().filter(chosen) {
         println!();
         println!(
             "| {} | seconds a step | processor seconds | GiB | slope |",
@@ -98,7 +130,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         println!("|---:|---:|---:|---:|---:|");
         let mut points: Vec<Point> = Vec::new();
         for &value in axis.values {
-            let point = measure(&trainer, axis.option, value)?;
+            let point = measure(&trainer, axis, value)?;
             let slope = points.last().map_or(String::new(), |before| {
                 format!("{:.2}", slope(before, &point))
             });
@@ -110,6 +142,9 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         }
         curves.push(points);
     }
+    if arguments.only.is_some() {
+        return Ok(());
+    }
     let plot = root.join(&arguments.plot);
     std::fs::write(&plot, draw(&curves))?;
     println!();
@@ -117,12 +152,15 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn measure(trainer: &Path, option: &str, value: usize) -> Result<Point> {
+fn measure(trainer: &Path, axis: &Axis, value: usize) -> Result<Point> {
     let mut command = Command::new(trainer);
     command.args(["time-step", "step"]);
     for (name, base) in BASE {
-        let value = if name == option { value } else { base };
+        let value = if name == axis.option { value } else { base };
         command.arg(name).arg(value.to_string());
+    }
+    if let Some(memory) = axis.memory {
+        command.args(["--activation-memory", memory]);
     }
     let mut child = Child::start(&mut command)?;
     let warm = child.time()?;

@@ -26,9 +26,11 @@ impl Then {
             Self::Nothing => {
                 "fn then(value: vec4<f32>, place: u32) -> vec4<f32> { return value; }"
             }
+            // Beyond e^80 nothing is left of the value, and WGSL promises no infinity.
             Self::QuickGelu => {
                 "fn then(value: vec4<f32>, place: u32) -> vec4<f32> {
-                    return value / (1.0 + exp(-1.702 * value));
+                    let power = min(-1.702 * value, vec4<f32>(80.0));
+                    return value / (1.0 + exp(power));
                 }"
             }
             // The error function as in Abramowitz and Stegun, 7.1.26: within 1.5e-7.
