@@ -1,16 +1,20 @@
 //! Work shared out among the machine's threads.
 
 use std::num::NonZero;
+#[cfg(any(feature = "model", not(target_family = "wasm")))]
+use std::sync::OnceLock;
 #[cfg(not(target_family = "wasm"))]
 use std::sync::{Mutex, MutexGuard};
 
-/// Threads that this machine runs at once; one in WASM, which has none.
+/// Threads that this machine runs at once; one in WASM, which has none. The system is asked once: it
+/// may read files to answer, and a product of few rows takes no longer.
 #[cfg(any(feature = "model", not(target_family = "wasm")))]
 pub fn threads() -> usize {
     if cfg!(target_family = "wasm") {
         return 1;
     }
-    std::thread::available_parallelism().map_or(1, NonZero::get)
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// Runs every item once, on as many threads as the machine has, each with a `Scratch` of its own;
