@@ -81,6 +81,19 @@ fn vision_transformers_on_wgpu() {
         let what = format!("{case} on wgpu, {} images", 2 * times);
         assert_close(&what, &got, &reference, SINGLE);
     }
+    // Features of patches, beside the loops for the CPU.
+    let config = shallow(ClipConfig::vit_b_32());
+    let tensors = weights("ViT-B/32", &config);
+    let [got, reference] = [device, Device::flex()].map(|device| {
+        let tower = ImageTower::load(&tensors, &config, &device).expect("a whole tower");
+        let pixels = pixels("ViT-B/32", &config, 2, &device);
+        tower
+            .patches(pixels)
+            .into_data()
+            .iter()
+            .collect::<Vec<f32>>()
+    });
+    assert_close("patches on wgpu", &got, &reference, SINGLE);
 }
 
 fn check(published: ClipConfig, images: usize) {

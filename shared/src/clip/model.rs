@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::config::{ClipConfig, ImageTowerConfig};
+use super::direct::takes_loops;
 use super::efficientnet::EfficientNetLite;
 use super::resnet::ModifiedResNet;
 use super::vit::VisionTransformer;
@@ -39,7 +40,7 @@ impl ImageTower {
     /// EfficientNet-Lite's loops for the CPU read them in memory.
     pub fn takes_placed(config: &ClipConfig, device: &Device) -> bool {
         let own_loops = matches!(config.image, ImageTowerConfig::EfficientnetLite(_));
-        !own_loops || *device != Device::flex()
+        !own_loops || !takes_loops(device)
     }
 
     /// The same from weights that may be on their device already.

@@ -14,9 +14,10 @@ mod layers;
 mod pointwise;
 
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use super::config::EfficientNetLiteConfig;
+use super::direct::takes_loops;
 use super::weights::{WeightError, Weights};
 use direct::Direct;
 pub use layers::Convolution;
@@ -47,7 +48,7 @@ impl EfficientNetLite {
         embed_dim: usize,
     ) -> Result<Self, WeightError> {
         let visual = weights.below("visual");
-        let convolutions = if *weights.device() == Device::flex() {
+        let convolutions = if takes_loops(weights.device()) {
             Convolutions::Direct(Direct::load(&visual, config)?)
         } else {
             Convolutions::Layers(Box::new(Layers::load(&visual, config)?))

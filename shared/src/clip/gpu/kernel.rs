@@ -18,11 +18,16 @@ pub enum Then {
     Gelu,
     /// A residual is added.
     Add,
+    /// Each token's position is added, `[tokens, outputs]`.
+    AddPositions {
+        tokens: usize,
+    },
 }
 
 impl Then {
-    fn source(self) -> &'static str {
-        match self {
+    /// What follows, where a row has `outputs` values.
+    fn source(self, outputs: usize) -> String {
+        let fixed = match self {
             Self::Nothing => {
                 "fn then(value: vec4<f32>, place: u32) -> vec4<f32> { return value; }"
             }
@@ -48,7 +53,15 @@ impl Then {
                 "@group(0) @binding(4) var<storage, read_write> residual: array<vec4<f32>>;
                 fn then(value: vec4<f32>, place: u32) -> vec4<f32> { return residual[place] + value; }"
             }
-        }
+            Self::AddPositions { tokens } => {
+                return format!(
+                    "@group(0) @binding(4) var<storage, read_write> positions: array<vec4<f32>>;
+                    fn then(value: vec4<f32>, place: u32) -> vec4<f32> {{ return positions[place % {}u] + value; }}",
+                    tokens * outputs / 4
+                );
+            }
+        };
+        fixed.to_owned()
     }
 }
 
@@ -61,18 +74,18 @@ pub struct Product {
 }
 
 impl Product {
-    /// `x` `[rows, inputs]` → `[rows, outputs]`.
+    /// `x` `[rows, inputs]` → `[rows, outputs]`; `added`: what [`Then`] adds.
     pub fn launch(
         self,
         x: &Values,
         weight: &Values,
         bias: &Values,
-        residual: Option<&Values>,
+        added: Option<&Values>,
     ) -> Values {
         let rows = rows(x, self.inputs);
         let out = empty(x, rows, self.outputs);
         let mut values = vec![x, weight, bias, &out];
-        values.extend(residual);
+        values.extend(added);
         launch(self, &values, [self.outputs / TILE, rows / TILE, 1]);
         out
     }
@@ -83,20 +96,20 @@ impl Kernel for Product {
         SourceTemplate::new(include_str!("linear.wgsl"))
             .register("inputs", self.inputs.to_string())
             .register("outputs", self.outputs.to_string())
-            .register("more", self.then.source())
+            .register("more", self.then.source(self.outputs))
     }
 }
 
-/// A layer norm.
+/// A layer norm of one row in `every`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct LayerNorm {
     pub width: usize,
+    pub every: usize,
 }
 
 impl LayerNorm {
-    /// `x` `[rows, width]` → the same shape.
-    pub fn launch(self, x: &Values, gamma: &Values, beta: &Values) -> Values {
-        let rows = rows(x, self.width);
+    /// `x` `[any, width]` → `[rows, width]`; `rows` are whole tiles.
+    pub fn launch(self, x: &Values, rows: usize, gamma: &Values, beta: &Values) -> Values {
         let out = empty(x, rows, self.width);
         launch(self, &[x, gamma, beta, &out], [TILE, rows / TILE, 1]);
         out
@@ -107,7 +120,46 @@ impl Kernel for LayerNorm {
     fn text(&self) -> SourceTemplate {
         SourceTemplate::new(include_str!("layer_norm.wgsl"))
             .register("width", self.width.to_string())
+            .register("every", self.every.to_string())
             .register("epsilon", LAYER_NORM_EPSILON.to_string())
+    }
+}
+
+/// Cuts images into patches.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Patches {
+    pub image_size: usize,
+    pub patch_size: usize,
+}
+
+impl Patches {
+    /// Values of a row: those of a patch, filled up with zeros to a multiple of [`TILE`].
+    pub fn columns(self) -> usize {
+        (3 * self.patch_size.pow(2)).next_multiple_of(TILE)
+    }
+
+    /// `pixels` `[images, 3, image_size, image_size]` → `[rows, columns]`: a row for each token of each
+    /// image, the class token's of zeros, and whole tiles of them.
+    pub fn launch(self, pixels: &Values) -> Values {
+        let images = rows(pixels, 3 * self.image_size.pow(2));
+        let tokens = (self.image_size / self.patch_size).pow(2) + 1;
+        let rows = (images * tokens).next_multiple_of(TILE);
+        let out = empty(pixels, rows, self.columns());
+        launch(
+            self,
+            &[pixels, &out],
+            [self.columns() / TILE, rows / TILE, 1],
+        );
+        out
+    }
+}
+
+impl Kernel for Patches {
+    fn text(&self) -> SourceTemplate {
+        SourceTemplate::new(include_str!("patches.wgsl"))
+            .register("image_size", self.image_size.to_string())
+            .register("patch_size", self.patch_size.to_string())
+            .register("columns", self.columns().to_string())
     }
 }
 
@@ -172,7 +224,8 @@ fn launch(kernel: impl Kernel, values: &[&Values], count: [usize; 3]) {
     );
 }
 
-fn rows(x: &Values, width: usize) -> usize {
+/// How often `width` values are there.
+pub fn rows(x: &Values, width: usize) -> usize {
     x.meta.shape().num_elements() / width
 }
 

@@ -1,5 +1,5 @@
-// out = gamma (x - mean) / sqrt(variance + epsilon) + beta: a workgroup for each row, (32, tiles) of them, as
-// no dimension may have more than 65,535.
+// out = gamma (x - mean) / sqrt(variance + epsilon) + beta, of one row in {{ every }}: a workgroup for each row
+// of the result, (32, tiles) of them, as no dimension may have more than 65,535.
 
 const WIDTH: u32 = {{ width }}u / 4u;
 
@@ -26,7 +26,9 @@ fn total(part: f32, index: u32) -> f32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) part: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-    let start = (part.y * 32u + part.x) * WIDTH;
+    let row = part.y * 32u + part.x;
+    // Rows that fill up the last tile of the result may have none that they come from.
+    let start = min(row * {{ every }}u, arrayLength(&x) / WIDTH - 1u) * WIDTH;
     let ones = vec4<f32>(1.0);
     var sum = 0.0;
     for (var at = index; at < WIDTH; at += 64u) {
@@ -40,6 +42,6 @@ fn main(@builtin(workgroup_id) part: vec3<u32>, @builtin(local_invocation_index)
     }
     let scale = inverseSqrt(total(squares, index) / f32({{ width }}) + {{ epsilon }});
     for (var at = index; at < WIDTH; at += 64u) {
-        out[start + at] = (x[start + at] - mean) * scale * gamma[at] + beta[at];
+        out[row * WIDTH + at] = (x[start + at] - mean) * scale * gamma[at] + beta[at];
     }
 }

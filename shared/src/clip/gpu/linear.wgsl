@@ -23,12 +23,26 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_id) ow
     var sum_1 = vec4<f32>(0.0);
     var sum_2 = vec4<f32>(0.0);
     var sum_3 = vec4<f32>(0.0);
+    // What the next tiles hold is on its way while these are multiplied.
+    var next_x: array<vec4<f32>, 4>;
+    var next_weight: array<vec4<f32>, 4>;
+    for (var i = 0u; i < 4u; i++) {
+        next_x[i] = x[(first_row + i) * INPUTS + own.x];
+        next_weight[i] = weight[(row + i) * OUTPUTS + column];
+    }
     for (var first = 0u; first < INPUTS; first += 8u) {
         for (var i = 0u; i < 4u; i++) {
-            some_x[row + i][own.x] = x[(first_row + i) * INPUTS + first + own.x];
-            some_weight[row + i][own.x] = weight[(first * 4u + row + i) * OUTPUTS + column];
+            some_x[row + i][own.x] = next_x[i];
+            some_weight[row + i][own.x] = next_weight[i];
         }
         workgroupBarrier();
+        let next = first + 8u;
+        if next < INPUTS {
+            for (var i = 0u; i < 4u; i++) {
+                next_x[i] = x[(first_row + i) * INPUTS + next + own.x];
+                next_weight[i] = weight[(next * 4u + row + i) * OUTPUTS + column];
+            }
+        }
         for (var four = 0u; four < 8u; four++) {
             let weight_0 = some_weight[four * 4u][own.x];
             let weight_1 = some_weight[four * 4u + 1u][own.x];

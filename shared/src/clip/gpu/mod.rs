@@ -1,6 +1,7 @@
-//! Transformers on a GPU, through wgpu and WebGPU: a block is seven kernels, written for these shapes.
+//! Vision transformers on a GPU, through wgpu and WebGPU: a block is seven kernels, written for these
+//! shapes, and what stands before and behind the blocks six.
 //!
-//! In Burn's operations it is some sixty, and most of their time goes to products whose tiles suit far
+//! In Burn's operations a block is some sixty, and most of their time goes to products whose tiles suit far
 //! more rows than the tokens of a photo (`benches/RESULTS.md`).
 
 mod kernel;
@@ -8,10 +9,11 @@ mod kernel;
 use burn::backend::Cube;
 use burn::backend::wgpu::{CubeTensor, into_contiguous};
 use burn::nn::{LayerNorm as BurnLayerNorm, Linear as BurnLinear};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{Device, Tensor};
 
-use self::kernel::{Attention, LayerNorm as LayerNormKernel, Product, Then};
-use super::config::Activation;
+use self::kernel::{Attention, LayerNorm as LayerNormKernel, Product};
+pub use self::kernel::{Patches, Then};
+use super::config::{Activation, VitConfig};
 use super::transformer::Block as BurnBlock;
 
 /// Rows of a tile; rows that go through blocks come in whole tiles.
@@ -22,11 +24,24 @@ pub const TILE: usize = 32;
 const WIDEST_HEAD: usize = 128;
 
 /// Rows of values, `[whole tiles, width]`, or weights.
-type Values = CubeTensor;
+pub type Values = CubeTensor;
+
+/// Whether these kernels compute a tower of this configuration on this device. They carry no gradients.
+pub fn fits(device: &Device, config: &VitConfig, embed_dim: usize) -> bool {
+    let head_width = config.width / config.heads;
+    let on_gpu = Tensor::<1>::zeros([1], device).try_into_primitive::<Cube>();
+    !device.is_autodiff()
+        && on_gpu.is_ok()
+        && [config.width, config.mlp_width, embed_dim]
+            .iter()
+            .all(|width| width.is_multiple_of(TILE))
+        && head_width.is_multiple_of(4)
+        && head_width <= WIDEST_HEAD
+}
 
 /// A frozen linear layer.
 #[derive(Clone, Debug)]
-struct Linear {
+pub struct Linear {
     weight: Values,
     bias: Values,
     inputs: usize,
@@ -34,49 +49,69 @@ struct Linear {
 }
 
 impl Linear {
-    fn new(linear: &BurnLinear) -> Option<Self> {
-        let [inputs, outputs] = linear.weight.dims();
-        if !inputs.is_multiple_of(TILE) || !outputs.is_multiple_of(TILE) {
-            return None;
-        }
-        Some(Self {
-            weight: on_gpu(linear.weight.val())?,
-            bias: on_gpu(linear.bias.as_ref()?.val())?,
-            inputs,
-            outputs,
-        })
+    fn new(linear: &BurnLinear) -> Self {
+        let bias = linear.bias.as_ref().map(|bias| bias.val());
+        Self::of(linear.weight.val(), bias)
     }
 
-    /// `then(x W + b)`; `x` `[rows, inputs]`.
-    fn forward(&self, x: &Values, then: Then, residual: Option<&Values>) -> Values {
+    /// `weight` `[inputs, outputs]`, both multiples of [`TILE`]; `bias` `[outputs]`, zeros where there is
+    /// none.
+    pub fn of(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
+        let [inputs, outputs] = weight.dims();
+        let bias = bias.unwrap_or_else(|| Tensor::zeros([outputs], &weight.device()));
+        Self {
+            weight: values(weight),
+            bias: values(bias),
+            inputs,
+            outputs,
+        }
+    }
+
+    /// `then(x W + b)`; `x` `[rows, inputs]`; `added`: what [`Then`] adds.
+    pub fn forward(&self, x: &Values, then: Then, added: Option<&Values>) -> Values {
         let product = Product {
             inputs: self.inputs,
             outputs: self.outputs,
             then,
         };
-        product.launch(x, &self.weight, &self.bias, residual)
+        product.launch(x, &self.weight, &self.bias, added)
     }
 }
 
+/// A frozen layer norm.
 #[derive(Clone, Debug)]
-struct LayerNorm {
+pub struct LayerNorm {
     gamma: Values,
     beta: Values,
     width: usize,
 }
 
 impl LayerNorm {
-    fn new(norm: &BurnLayerNorm) -> Option<Self> {
+    /// With the same weights.
+    pub fn new(norm: &BurnLayerNorm) -> Self {
         let [width] = norm.gamma.dims();
-        Some(Self {
-            gamma: on_gpu(norm.gamma.val())?,
-            beta: on_gpu(norm.beta.as_ref()?.val())?,
+        let beta = norm.beta.as_ref().map(|beta| beta.val());
+        let zeros = || Tensor::zeros([width], &norm.gamma.device());
+        Self {
+            gamma: values(norm.gamma.val()),
+            beta: values(beta.unwrap_or_else(zeros)),
             width,
-        })
+        }
     }
 
-    fn forward(&self, x: &Values) -> Values {
-        LayerNormKernel { width: self.width }.launch(x, &self.gamma, &self.beta)
+    /// `x` `[rows, width]` → the same shape.
+    pub fn forward(&self, x: &Values) -> Values {
+        self.forward_some(x, kernel::rows(x, self.width), 1)
+    }
+
+    /// Of the first of each `every` rows: `x` `[any, width]` → `[rows, width]`, of which at least `count`
+    /// are filled.
+    pub fn forward_some(&self, x: &Values, count: usize, every: usize) -> Values {
+        let kernel = LayerNormKernel {
+            width: self.width,
+            every,
+        };
+        kernel.launch(x, count.next_multiple_of(TILE), &self.gamma, &self.beta)
     }
 }
 
@@ -94,27 +129,23 @@ pub struct Block {
 }
 
 impl Block {
-    /// The same block for these kernels, with the same weights; `None` where they do not fit: its
-    /// device is no GPU, or a width is no multiple of [`TILE`].
-    pub fn new(block: &BurnBlock) -> Option<Self> {
-        let [width, _] = block.output.weight.dims();
-        let head_width = width / block.heads;
-        if !head_width.is_multiple_of(4) || head_width > WIDEST_HEAD {
-            return None;
-        }
-        Some(Self {
-            ln_1: LayerNorm::new(&block.ln_1)?,
-            query_key_value: Linear::new(&block.query_key_value)?,
-            output: Linear::new(&block.output)?,
-            ln_2: LayerNorm::new(&block.ln_2)?,
-            mlp_in: Linear::new(&block.mlp_in)?,
-            mlp_out: Linear::new(&block.mlp_out)?,
+    /// The same block for these kernels, with the same weights, where they [fit](fits).
+    pub fn new(block: &BurnBlock) -> Self {
+        Self {
+            ln_1: LayerNorm::new(&block.ln_1),
+            query_key_value: Linear::new(&block.query_key_value),
+            output: Linear::new(&block.output),
+            ln_2: LayerNorm::new(&block.ln_2),
+            mlp_in: Linear::new(&block.mlp_in),
+            mlp_out: Linear::new(&block.mlp_out),
             heads: block.heads,
             activation: block.activation,
-        })
+        }
     }
 
-    fn forward(&self, x: &Values, images: usize, tokens: usize) -> Values {
+    /// `x` `[rows, width]`, of which the first are the tokens of images → the same shape; every token of
+    /// an image sees every other.
+    pub fn forward(&self, x: &Values, images: usize, tokens: usize) -> Values {
         let attention = Attention {
             width: self.output.inputs,
             heads: self.heads,
@@ -125,10 +156,10 @@ impl Block {
     }
 
     /// The block with every token seeing itself alone.
-    fn forward_apart(&self, x: &Values) -> Values {
+    pub fn forward_apart(&self, x: &Values) -> Values {
         let width = self.output.inputs;
-        let projected = Tensor::<2>::from_primitive::<Cube>(self.project(x));
-        self.finish(x, &on_device(projected.narrow(1, 2 * width, width)))
+        let projected = tensor::<2>(self.project(x));
+        self.finish(x, &values(projected.narrow(1, 2 * width, width)))
     }
 
     /// Queries beside keys beside values.
@@ -149,33 +180,13 @@ impl Block {
     }
 }
 
-/// `x` `[images, tokens, width]` through blocks in which every token sees every other, then through
-/// those in which it sees itself `apart`.
-pub fn forward(blocks: &[Block], apart: &[Block], x: Tensor<3>) -> Tensor<3> {
-    let [images, tokens, width] = x.dims();
-    let rows = images * tokens;
-    let padding = rows.next_multiple_of(TILE) - rows;
-    let mut x = x.reshape([rows, width]);
-    if padding > 0 {
-        let zeros = Tensor::zeros([padding, width], &x.device());
-        x = Tensor::cat(vec![x, zeros], 0);
-    }
-    let x = on_device(x);
-    let x = blocks
-        .iter()
-        .fold(x, |x, block| block.forward(&x, images, tokens));
-    let x = apart.iter().fold(x, |x, block| block.forward_apart(&x));
-    let x = Tensor::<2>::from_primitive::<Cube>(x);
-    x.narrow(0, 0, rows).reshape([images, tokens, width])
+/// The tensor's values on the GPU that it is on, row by row.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Values {
+    let on_gpu = tensor.try_into_primitive::<Cube>();
+    into_contiguous(on_gpu.expect("a tower and its input are on the device that it fits"))
 }
 
-/// What a tower computes with, which is where its blocks are: on a GPU.
-fn on_device(tensor: Tensor<2>) -> Values {
-    on_gpu(tensor).expect("a tower and its input are on one device, and its blocks are on a GPU")
-}
-
-/// The tensor's values on a GPU, row by row; `None` if it is elsewhere or in another precision.
-fn on_gpu<const D: usize>(tensor: Tensor<D>) -> Option<Values> {
-    let values = tensor.try_into_primitive::<Cube>().ok()?;
-    (values.dtype == DType::F32).then(|| into_contiguous(values))
+/// Values as Burn's operations take them.
+pub fn tensor<const D: usize>(values: Values) -> Tensor<D> {
+    Tensor::from_primitive::<Cube>(values)
 }

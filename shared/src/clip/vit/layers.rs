@@ -1,5 +1,4 @@
-//! The vision transformer in Burn's operations, and its blocks in kernels of this project's own where they
-//! fit.
+//! The vision transformer in Burn's operations.
 
 use burn::nn::LayerNorm;
 use burn::tensor::Tensor;
@@ -7,7 +6,6 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
 use crate::clip::config::VitConfig;
-use crate::clip::gpu;
 use crate::clip::transformer::Block;
 use crate::clip::weights::{WeightError, Weights};
 
@@ -18,37 +16,10 @@ pub struct Layers {
     class_embedding: Tensor<3>,
     positional_embedding: Tensor<3>,
     ln_pre: LayerNorm,
-    blocks: Blocks,
+    blocks: Vec<Block>,
     ln_post: LayerNorm,
     projection: Tensor<2>,
     patch_size: usize,
-}
-
-#[derive(Debug, Clone)]
-enum Blocks {
-    Burn(Vec<Block>),
-    Gpu(Vec<gpu::Block>),
-}
-
-impl Blocks {
-    /// `x`: `[batch, tokens, width]` → the same shape; in the last `apart` blocks every token sees itself
-    /// alone.
-    fn forward(&self, x: Tensor<3>, apart: usize) -> Tensor<3> {
-        match self {
-            Self::Burn(blocks) => {
-                let (together, apart) = blocks.split_at(blocks.len().saturating_sub(apart));
-                let x = together.iter().fold(x, |x, block| block.forward(x));
-                apart.iter().fold(x, |x, block| {
-                    let value = block.project(x.clone()).value;
-                    block.finish(x, value)
-                })
-            }
-            Self::Gpu(blocks) => {
-                let (together, apart) = blocks.split_at(blocks.len().saturating_sub(apart));
-                gpu::forward(together, apart, x)
-            }
-        }
-    }
 }
 
 impl Layers {
@@ -67,20 +38,12 @@ impl Layers {
             activation,
         } = config;
         let tokens = (image_size / patch_size).pow(2) + 1;
-        let load = |layer: usize| {
-            let block = visual.below(format!("transformer.resblocks.{layer}"));
-            Block::load(&block, width, heads, mlp_width, activation)
-        };
-        // One after the other, so that weights that are laid out anew are not there twice.
-        let mut blocks = Blocks::Gpu(Vec::new());
-        for layer in 0..layers {
-            let block = load(layer)?;
-            match (&mut blocks, gpu::Block::new(&block)) {
-                (Blocks::Gpu(blocks), Some(block)) => blocks.push(block),
-                (Blocks::Burn(blocks), _) => blocks.push(block),
-                (Blocks::Gpu(_), None) => blocks = Blocks::Burn(vec![block]),
-            }
-        }
+        let blocks = (0..layers)
+            .map(|layer| {
+                let block = visual.below(format!("transformer.resblocks.{layer}"));
+                Block::load(&block, width, heads, mlp_width, activation)
+            })
+            .collect::<Result<_, WeightError>>()?;
         Ok(Self {
             patch_embedding: visual.tensor("conv1.weight", [width, 3, patch_size, patch_size])?,
             class_embedding: visual
@@ -101,7 +64,7 @@ impl Layers {
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
         let x = self.embed(pixels);
         let [batch, _, width] = x.dims();
-        let x = self.blocks.forward(x, 0);
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
         let class = x.narrow(1, 0, 1).reshape([batch, width]);
         self.ln_post.forward(class).matmul(self.projection.clone())
     }
@@ -109,7 +72,13 @@ impl Layers {
     /// As [`VisionTransformer::patches`](super::VisionTransformer::patches).
     pub fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
         let x = self.embed(pixels);
-        let x = self.blocks.forward(x, 1);
+        let last = self.blocks.len().saturating_sub(1);
+        let (together, apart) = self.blocks.split_at(last);
+        let x = together.iter().fold(x, |x, block| block.forward(x));
+        let x = apart.iter().fold(x, |x, block| {
+            let value = block.project(x.clone()).value;
+            block.finish(x, value)
+        });
         let [batch, tokens, width] = x.dims();
         let patches = self.ln_post.forward(x.narrow(1, 1, tokens - 1));
         let flat = patches.reshape([batch * (tokens - 1), width]);

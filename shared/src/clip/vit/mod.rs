@@ -2,21 +2,23 @@
 //!
 //! Reference: `VisionTransformer` in OpenAI's `clip/model.py`.
 //!
-//! It is written twice, like the compact model's tower: in Burn's operations (`layers`) for a GPU, with
-//! kernels of this project's own for its blocks, and in loops for the CPU (`direct`), which take half to
-//! three quarters of the time there. Which
-//! one runs is decided by the device, here and nowhere else; both are held against the same PyTorch
-//! fixtures.
+//! It is written three times: in Burn's operations (`layers`), which run anywhere; in kernels for a GPU
+//! (`kernels`); and in loops for the CPU (`direct`), which take half to three quarters of the time there.
+//! Which one runs is decided by the device, and by widths that the kernels do not take, here and nowhere
+//! else; all are held against the same PyTorch fixtures.
 
 mod direct;
+mod kernels;
 mod layers;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use self::direct::Direct;
+use self::kernels::Kernels;
 use self::layers::Layers;
 use super::config::VitConfig;
-use super::direct::values;
+use super::direct::{takes_loops, values};
+use super::gpu;
 use super::weights::{WeightError, Weights};
 
 /// Patches → class token and positions → transformer → projection of the class token.
@@ -28,6 +30,7 @@ pub struct VisionTransformer {
 #[derive(Debug, Clone)]
 enum Tower {
     Layers(Box<Layers>),
+    Kernels(Box<Kernels>),
     Direct(Box<Direct>),
 }
 
@@ -42,8 +45,10 @@ impl VisionTransformer {
         embed_dim: usize,
     ) -> Result<Self, WeightError> {
         let visual = weights.below("visual");
-        let tower = if *weights.device() == Device::flex() {
+        let tower = if takes_loops(weights.device()) {
             Tower::Direct(Box::new(Direct::load(&visual, config, embed_dim)?))
+        } else if gpu::fits(weights.device(), config, embed_dim) {
+            Tower::Kernels(Box::new(Kernels::load(&visual, config, embed_dim)?))
         } else {
             Tower::Layers(Box::new(Layers::load(&visual, config, embed_dim)?))
         };
@@ -54,6 +59,7 @@ impl VisionTransformer {
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
         match &self.tower {
             Tower::Layers(layers) => layers.forward(pixels),
+            Tower::Kernels(kernels) => kernels.forward(pixels),
             Tower::Direct(direct) => {
                 let (batch, device) = (pixels.dims()[0], pixels.device());
                 let features = direct.features(&values(pixels), batch);
@@ -68,6 +74,7 @@ impl VisionTransformer {
     pub fn patches(&self, pixels: Tensor<4>) -> Tensor<3> {
         match &self.tower {
             Tower::Layers(layers) => layers.patches(pixels),
+            Tower::Kernels(kernels) => kernels.patches(pixels),
             Tower::Direct(direct) => {
                 let (batch, device) = (pixels.dims()[0], pixels.device());
                 let features = direct.patches(&values(pixels), batch);
