@@ -51,7 +51,7 @@ pub use msp::Msp;
 pub use neglabel::NegLabel;
 pub use negprompt::NegPrompt;
 pub use negprompt_mined::NegPromptMined;
-pub use odin::{Odin, odin_step};
+pub use odin::{ODIN_STEP, ODIN_TEMPERATURE, Odin, odin_step};
 pub use react::ReAct;
 pub use rows::{Prediction, SimilarityRows, predict_all, score_all};
 pub use scale::ScoreScale;

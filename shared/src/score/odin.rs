@@ -2,14 +2,14 @@ use super::msp::probe_probabilities;
 use super::softmax::{argmax, finite, softmax};
 use super::{Input, Method, MethodSettings, Probe, ScoreError, ScoreScale, Similarities};
 
-/// `T` of ODIN, also of the gradient that moves the feature.
-const TEMPERATURE: f32 = 1000.0;
+/// `T` of ODIN, also of the gradient that moves the input.
+pub const ODIN_TEMPERATURE: f32 = 1000.0;
 
-/// `ε` of ODIN, in parts of the root mean square of the classifier's inputs.
+/// `ε` of ODIN: the step of each entry of the classifier's input.
 ///
-/// ODIN's 0.0014 is a step on pixels scaled to unit variance; a unit feature of width `d` has the
-/// root mean square `1 / √d`.
-const STEP: f32 = 0.0014;
+/// The paper's, of pixels between 0 and 1. On the unit-length image feature it is in parts of the root
+/// mean square of the entries, `1 / √d`.
+pub const ODIN_STEP: f32 = 0.0014;
 
 /// ODIN: the largest softmax probability of the linear probe at a high temperature, after a small
 /// step of its input towards the class that it names.
@@ -21,9 +21,10 @@ const STEP: f32 = 0.0014;
 ///
 /// `T` is 1000 and `ε` 0.0014, the paper's. At that temperature every probability is `1 / k` to three
 /// digits; the score is their log-odds against `1 / k`, in logits, which ranks alike. ODIN moves the
-/// pixels, back through the whole network. Here the tower is frozen and the network that was trained is
-/// the probe, whose input is the unit-length image feature `u`: the step is taken there, with the same
-/// result from kept features, from images and in the browser, and its gradient has a closed form.
+/// pixels, back through the whole network; the trainer does that with images at hand (`bench
+/// --odin-pixels`). Here the tower is frozen and the network that was trained is the probe, whose input is
+/// the unit-length image feature `u`: the step is taken there, with the same result from kept features,
+/// from images and in the browser, and its gradient has a closed form.
 ///
 /// Source: Liang et al., *Enhancing The Reliability of Out-of-distribution Image Detection in Neural
 /// Networks*, ICLR 2018.
@@ -56,7 +57,7 @@ impl Method for Odin {
     }
 
     fn default_settings(&self, _logit_scale: f32) -> MethodSettings {
-        MethodSettings::at_temperature(TEMPERATURE)
+        MethodSettings::at_temperature(ODIN_TEMPERATURE)
     }
 
     fn score(
@@ -98,7 +99,7 @@ impl Method for Odin {
 
 /// How far ODIN moves each entry of a unit-length image feature of this width, `ε`.
 pub fn odin_step(width: usize) -> f32 {
-    STEP / (width as f32).sqrt()
+    ODIN_STEP / (width as f32).sqrt()
 }
 
 /// Unit-length image features `[images, d]` moved by `step` towards the class that the probe names for
@@ -123,7 +124,7 @@ pub(super) fn moved_to_class(
     {
         let named = argmax(logits);
         gradient.fill(0.0);
-        let shares = softmax(logits, 1.0 / f64::from(TEMPERATURE));
+        let shares = softmax(logits, 1.0 / f64::from(ODIN_TEMPERATURE));
         for (class, (share, weights)) in shares
             .iter()
             .zip(probe.weight.chunks_exact(width))

@@ -249,6 +249,31 @@ fn hand_written_prompts_stand_beside_learned_ones() {
 }
 
 #[test]
+fn odin_steps_on_pixels_where_there_are_images() {
+    let place = Place::new();
+    let data = place.images(6);
+    pictures(&place, "other", 5, 4);
+    let other = format!("other={}", place.path("other"));
+    let out = place.path("out");
+    let more = ["--data", &data, "--ood", &other, "--without-patches"];
+    let more = [&more[..], &["--out", &out, "--odin-pixels"]].concat();
+    bench("default", &more).success();
+    let found = report(&out);
+    let row = |name: &str| {
+        let methods = found["methods"].as_array().unwrap();
+        let row = methods.iter().find(|method| method["name"] == name);
+        row.unwrap_or_else(|| panic!("no row {name}: {found}"))
+    };
+    let (feature, pixels) = (row("ODIN"), row("ODIN, on pixels"));
+    assert_ne!(feature["threshold"], pixels["threshold"]);
+    assert!(feature["id_top1"].is_f64(), "{feature}");
+    assert_eq!(feature["id_top1"], pixels["id_top1"]);
+    let refused = bench("default", &["--odin-pixels", "--out", &out]).failure();
+    let reason = "the embedded features come without their images";
+    assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+}
+
+#[test]
 fn parts_are_left_out_one_by_one_and_drawn() {
     let place = Place::new();
     let data = place.images(6);

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use shared::score::{Input, Method};
+use shared::score::{Input, Method, ODIN_STEP, method};
 
 use super::row::Rows;
 use super::template::Template;
@@ -22,6 +22,8 @@ pub struct Planned<'a> {
     pub variant: String,
     /// The hand-written prompts in the place of learned ones.
     pub template: Option<&'a Template>,
+    /// Whether the pixels of an image take a step before it is scored, as published for ODIN.
+    pub on_pixels: bool,
 }
 
 impl Trial {
@@ -34,13 +36,28 @@ impl Trial {
                 method,
                 variant: self.variant.clone(),
                 template: None,
+                on_pixels: false,
+            });
+        let on_pixels = method("odin")
+            .filter(|_| self.odin_on_pixels && experiment.has_images())
+            .filter(|odin| self.methods.iter().any(|method| method.id() == odin.id()))
+            .filter(|odin| why_not(*odin, experiment, self).is_none())
+            .map(|method| Planned {
+                method,
+                variant: match self.variant.as_str() {
+                    "" => "on pixels".to_owned(),
+                    variant => format!("on pixels, {variant}"),
+                },
+                template: None,
+                on_pixels: true,
             });
         let of_templates = self.templates.iter().map(|template| Planned {
             method: template.method(),
             variant: template.title(),
             template: Some(template),
+            on_pixels: false,
         });
-        of_methods.chain(of_templates).collect()
+        of_methods.chain(on_pixels).chain(of_templates).collect()
     }
 }
 
@@ -66,6 +83,9 @@ impl Planned<'_> {
         let mut parts = json!({"method": self.method.id(), "trial": depends});
         if let Some(template) = self.template {
             parts["template"] = json!(template.prompts);
+        }
+        if self.on_pixels {
+            parts["on pixels"] = json!(ODIN_STEP);
         }
         Rows::key(&parts)
     }

@@ -40,6 +40,8 @@ pub struct SuiteOptions {
     pub seeds: Vec<u64>,
     /// Names of the tasks; none for the embedded features, an empty one for the only task.
     pub tasks: Vec<String>,
+    /// Whether ODIN also gets a row with its step on the pixels.
+    pub odin_on_pixels: bool,
 }
 
 /// The trials of a suite, seed after seed.
@@ -60,6 +62,7 @@ pub fn plan(suite: Suite, options: &SuiteOptions) -> Vec<Trial> {
             split,
             methods,
             templates: Vec::new(),
+            odin_on_pixels: options.odin_on_pixels,
             task: 0,
         };
         match suite {

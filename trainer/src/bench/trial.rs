@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use serde_json::json;
 use shared::bundle::Map;
+use shared::clip::preprocess::DecodeLimits;
 use shared::score::{ClassFeatures, Method, methods};
 
 use super::planned::{OF_WORDS, Planned, learning_seconds, needed};
@@ -18,10 +19,11 @@ use crate::output;
 use crate::progress::say;
 use crate::report::{LossFigure, Mistake, ScoredMethod, measure, reliability, similarity_figures};
 use crate::training::TrainingConfig;
-use crate::training::evaluate::{choose_settings, largest_similarities, score_with};
+use crate::training::evaluate::{MethodScores, choose_settings, largest_similarities, score_with};
 use crate::training::experiment::{ClassSplit, Experiment};
 use crate::training::labels::{NegativeLabels, negative_labels};
 use crate::training::map::lay_out;
+use crate::training::odin::PixelStep;
 use crate::training::run::{Checkpoints, Learned, fingerprint, for_other_names, learn};
 
 /// Points of a loss curve.
@@ -44,6 +46,8 @@ pub struct Trial {
     pub methods: Vec<&'static dyn Method>,
     /// Hand-written prompts that give rows beside them.
     pub templates: Vec<Template>,
+    /// Whether ODIN, where it has a row, has another with its step on the pixels.
+    pub odin_on_pixels: bool,
 }
 
 /// What all trials of a suite share.
@@ -54,6 +58,8 @@ pub struct Bench<'a> {
     pub device: &'a Device,
     /// Finished rows.
     pub rows: &'a Rows,
+    /// Larger images are not decoded.
+    pub limits: DecodeLimits,
     /// Where unfinished stages are kept.
     pub checkpoints: PathBuf,
     /// The experiment of a task, a number of shots and a seed.
@@ -108,7 +114,7 @@ impl Bench<'_> {
             let names = &experiment.classes;
             for_other_names(self.model, names, config, self.device, &mut learned)?;
         }
-        let (finished, model, device) = (self.rows, self.model, self.device);
+        let (finished, model, device, limits) = (self.rows, self.model, self.device, self.limits);
         let takes_words = needed.iter().any(|input| OF_WORDS.contains(input));
         let labels = match takes_words {
             true => self.labels(&learning, config)?,
@@ -146,7 +152,11 @@ impl Bench<'_> {
                 }
             };
             let candidates = choose_settings(method, &learning, &own, labels, config.seed)?;
-            let scores = score_with(method, candidates, &experiment, &all)?;
+            let mut scores = score_with(method, candidates, &experiment, &all)?;
+            if planned.on_pixels {
+                let step = PixelStep::open(model, device, limits)?;
+                scores = scored_on_pixels(scores, &step, &experiment, &all)?;
+            }
             let seconds =
                 since.elapsed().as_secs_f64() + learning_seconds(planned.needs(), &learned, labels);
             let row = row(planned, &experiment, scores.scored, config.seed, seconds)?;
@@ -185,6 +195,24 @@ impl Bench<'_> {
         }
         Ok(self.labels.get(&key).and_then(Option::as_ref))
     }
+}
+
+/// The scores of images whose pixels took ODIN's step; what an image shows is still told from the image.
+fn scored_on_pixels(
+    unmoved: MethodScores,
+    step: &PixelStep,
+    experiment: &Experiment,
+    classes: &ClassFeatures,
+) -> Result<MethodScores> {
+    let probe = classes.probe.as_ref().context("ODIN needs a probe")?;
+    let moved = experiment.with_features(|set| step.features(set, probe))?;
+    let classes = ClassFeatures {
+        odin_step: Some(0.0),
+        ..classes.clone()
+    };
+    let mut scores = score_with(unmoved.scored.method, Vec::new(), &moved, &classes)?;
+    scores.scored.id_predictions = unmoved.scored.id_predictions;
+    Ok(scores)
 }
 
 /// The rows of the learned classes among those of all class names.

@@ -83,6 +83,11 @@ pub struct BenchArguments {
     #[arg(long)]
     pub without_patches: bool,
 
+    /// Also ODIN as published, its step taken by the pixels: every image twice forward through the image
+    /// tower and once back, for each seed
+    #[arg(long)]
+    pub odin_pixels: bool,
+
     /// Where report.html, report.json, table.tex, figures/ and finished rows go; out/bench with the suite's
     /// name for other suites than the default
     #[arg(long, value_name = "DIR")]
@@ -129,6 +134,11 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
         );
     }
+    if arguments.odin_pixels && tasks.is_empty() {
+        bail!(
+            "--odin-pixels: the embedded features come without their images; give --data DIR or --root DIR"
+        );
+    }
     let encoded: Vec<OnceCell<EncodedImages>> = tasks.iter().map(|_| OnceCell::new()).collect();
     let experiment = |task: usize, shots: usize, seed: u64| -> Result<Experiment> {
         let (Some(task), Some(encoded)) = (tasks.get(task), encoded.get(task)) else {
@@ -155,6 +165,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         model: &model,
         device: &device.device,
         rows: &rows,
+        limits: arguments.limits.into(),
         checkpoints: out.join("checkpoints"),
         experiment: &experiment,
         labels: BTreeMap::new(),
@@ -166,6 +177,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
             config: arguments.training.clone(),
             seeds: seeds.clone(),
             tasks: tasks.iter().map(|task| task.name.clone()).collect(),
+            odin_on_pixels: arguments.odin_pixels,
         },
     );
     let (mut all, mut first) = (Vec::new(), None);

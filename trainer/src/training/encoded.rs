@@ -1,6 +1,7 @@
 //! The images of a run as feature files: encoded once, whatever is then drawn from them.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -40,6 +41,8 @@ pub struct ImageSets<'a> {
 /// A dataset's features, with those of its patches where they were asked for.
 pub(super) struct Encoded {
     pub features: FeatureCache,
+    /// Where each image is; empty for features that came without images.
+    pub paths: Vec<PathBuf>,
     pub patches: Option<Arc<FeatureCache>>,
 }
 
@@ -47,6 +50,7 @@ impl From<FeatureCache> for Encoded {
     fn from(features: FeatureCache) -> Self {
         Self {
             features,
+            paths: Vec::new(),
             patches: None,
         }
     }
@@ -116,7 +120,12 @@ impl EncodedImages {
             } else {
                 None
             };
-            Ok(Encoded { features, patches })
+            let paths = paths(dataset, &features);
+            Ok(Encoded {
+                features,
+                paths,
+                patches,
+            })
         };
         let (train, test) = if dataset.is_split() {
             let test = encoded(&dataset.split(Split::Test)?, "id-test")?;
@@ -149,6 +158,17 @@ impl EncodedImages {
         let test = self.test.as_ref();
         Experiment::assemble(&self.train, test, ood, &self.source, shots, seed)
     }
+}
+
+/// Where the images of a feature file are, in its order.
+fn paths(dataset: &Dataset, features: &FeatureCache) -> Vec<PathBuf> {
+    let items = dataset.items.iter();
+    let places: HashMap<&str, &Path> = items
+        .map(|item| (item.name.as_str(), item.path.as_path()))
+        .collect();
+    let files = features.files();
+    let found = files.iter().filter_map(|file| places.get(file));
+    found.map(|path| path.to_path_buf()).collect()
 }
 
 /// A set's name as part of a file name.

@@ -37,6 +37,8 @@ pub struct ImageSet {
     pub images: usize,
     /// The files of the images, as the data name them.
     pub files: Vec<String>,
+    /// Where the files are; empty for features that came without images.
+    pub paths: Vec<PathBuf>,
     /// Features of their patches, where there are any.
     pub patches: Option<Patches>,
 }
@@ -133,6 +135,10 @@ impl ImageSet {
                 .iter()
                 .filter_map(|&image| self.files.get(image).cloned())
                 .collect(),
+            paths: places
+                .iter()
+                .filter_map(|&image| self.paths.get(image).cloned())
+                .collect(),
             patches: self.patches.as_ref().map(|patches| patches.of(places)),
         }
     }
@@ -179,6 +185,25 @@ impl Experiment {
             .into_iter()
             .chain(&self.ood);
         sets.all(|set| set.patches.is_some())
+    }
+
+    /// Whether the images themselves are there for every set that is measured on or calibrates.
+    pub fn has_images(&self) -> bool {
+        let mut sets = [&self.calibration, &self.test].into_iter().chain(&self.ood);
+        sets.all(|set| set.paths.len() == set.images)
+    }
+
+    /// With other features in the sets that are measured on or calibrate.
+    ///
+    /// # Errors
+    /// As `features`, for the first set that fails.
+    pub fn with_features(&self, features: impl Fn(&ImageSet) -> Result<Vec<f32>>) -> Result<Self> {
+        let mut other = self.clone();
+        let measured = [&mut other.calibration, &mut other.test];
+        for set in measured.into_iter().chain(&mut other.ood) {
+            set.features = features(set)?;
+        }
+        Ok(other)
     }
 
     /// SHA-256 of the features of all sets, in hexadecimal: other images are another experiment.
@@ -502,6 +527,10 @@ fn image_set(name: &str, cache: &Encoded, images: impl Iterator<Item = usize>) -
         files: images
             .iter()
             .filter_map(|&image| files.get(image).map(|&file| file.to_owned()))
+            .collect(),
+        paths: images
+            .iter()
+            .filter_map(|&image| cache.paths.get(image).cloned())
             .collect(),
         patches: cache.patches.as_ref().map(|patches| Patches {
             cache: Arc::clone(patches),

@@ -12,6 +12,7 @@ pub mod locoop;
 pub mod map;
 pub mod module_checkpoint;
 pub mod negative;
+pub mod odin;
 pub mod positive;
 pub mod probe;
 pub mod run;
