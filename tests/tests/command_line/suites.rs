@@ -271,6 +271,9 @@ fn odin_steps_on_pixels_where_there_are_images() {
     let refused = bench("default", &["--odin-pixels", "--out", &out]).failure();
     let reason = "the embedded features come without their images";
     assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+    let refused = bench("ablation", &more).failure();
+    let reason = "this suite has no row of ODIN";
+    assert!(refused.stderr.contains(reason), "{}", refused.stderr);
 }
 
 #[test]

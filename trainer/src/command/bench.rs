@@ -180,6 +180,12 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
             odin_on_pixels: arguments.odin_pixels,
         },
     );
+    let has_odin = |trial: &Trial| trial.methods.iter().any(|method| method.id() == "odin");
+    if arguments.odin_pixels && !trials.iter().any(has_odin) {
+        bail!(
+            "--odin-pixels: this suite has no row of ODIN; leave it out, or take --suite default"
+        );
+    }
     let (mut all, mut first) = (Vec::new(), None);
     for (number, trial) in trials.iter().enumerate() {
         say(&format!(
