@@ -56,22 +56,15 @@ impl Linear {
         self.backward.get_or_init(|| self.forward.transpose())
     }
 
-    fn add_forward(&self, x: &[f32], out: &mut [f32], wide: bool) -> usize {
-        if wide {
-            return self.forward.add_product_wide(x, out);
-        }
-        self.forward.add_product(x, out)
-    }
-
-    /// `out = x W + b`; `x` `[rows, inputs]`. `wide`: all threads take part, for few rows. This and
-    /// the others return how many multiplications they did.
+    /// `out = x W + b`; `x` `[rows, inputs]`. `wide`: all threads take part, for few rows; the result is
+    /// the same. This and the others return how many multiplications they did.
     pub fn forward(&self, x: &[f32], out: &mut Vec<f32>, wide: bool) -> usize {
         let rows = x.len() / self.forward.inputs;
         out.resize(rows * self.bias.len(), 0.0);
         for row in out.chunks_exact_mut(self.bias.len()) {
             row.copy_from_slice(&self.bias);
         }
-        self.add_forward(x, out, wide)
+        add_product(&self.forward, x, out, wide)
     }
 
     /// `out = residual + x W + b`.
@@ -89,18 +82,25 @@ impl Linear {
                 *out = residual + bias;
             }
         }
-        self.add_forward(x, out, wide)
+        add_product(&self.forward, x, out, wide)
     }
 
     /// `out = gradient Wᵀ`: from the gradient with respect to the output `[rows, outputs]`, that
     /// with respect to the input.
-    pub fn backward(&self, gradient: &[f32], out: &mut Vec<f32>) -> usize {
+    pub fn backward(&self, gradient: &[f32], out: &mut Vec<f32>, wide: bool) -> usize {
         let backward = self.way_back();
         let rows = gradient.len() / backward.inputs;
         out.clear();
         out.resize(rows * backward.outputs, 0.0);
-        backward.add_product(gradient, out)
+        add_product(backward, gradient, out, wide)
     }
+}
+
+fn add_product(matrix: &Matrix, x: &[f32], out: &mut [f32], wide: bool) -> usize {
+    if wide {
+        return matrix.add_product_wide(x, out);
+    }
+    matrix.add_product(x, out)
 }
 
 /// A layer norm's parameters.
@@ -139,7 +139,7 @@ pub struct Scratch {
     hidden: Vec<f32>,
     pub key_value: Vec<f32>,
     pub gradient: Vec<f32>,
-    /// Whether all threads take part in each product; the way back does not ask.
+    /// Whether all threads take part in each product.
     pub wide: bool,
     /// Multiplications with weights so far.
     pub multiplications: usize,
@@ -279,16 +279,18 @@ impl Block {
             hidden,
             key_value,
             multiplications,
+            wide,
             ..
         } = scratch;
+        let wide = *wide;
         if let Some(gradient) = gradient {
-            *multiplications += self.mlp_out.backward(gradient, hidden);
+            *multiplications += self.mlp_out.backward(gradient, hidden, wide);
             activate_backward(self.activation, &kept.hidden, hidden);
-            *multiplications += self.mlp_in.backward(hidden, rows);
+            *multiplications += self.mlp_in.backward(hidden, rows, wide);
             middle.clear();
             middle.extend_from_slice(gradient);
             self.ln_2.add_backward(&kept.middle, rows, middle);
-            *multiplications += self.output.backward(middle, attended);
+            *multiplications += self.output.backward(middle, attended, wide);
             query.resize(kept.query.len(), 0.0);
             let context = Context {
                 prefix,
@@ -311,11 +313,11 @@ impl Block {
         let Some(input) = input else {
             return;
         };
-        *multiplications += self.key_value.backward(key_value, rows);
+        *multiplications += self.key_value.backward(key_value, rows, wide);
         input.clear();
         input.resize(kept.x.len(), 0.0);
         if gradient.is_some() && shape.last_only {
-            *multiplications += self.query.backward(query, attended);
+            *multiplications += self.query.backward(query, attended, wide);
             let ends =
                 ends(shape).zip(attended.chunks_exact(width).zip(middle.chunks_exact(width)));
             for (end, (normed, residual)) in ends {
@@ -325,7 +327,7 @@ impl Block {
                 input[row].copy_from_slice(residual);
             }
         } else if gradient.is_some() {
-            *multiplications += self.query.way_back().add_product(query, rows);
+            *multiplications += add_product(self.query.way_back(), query, rows, wide);
             input.copy_from_slice(middle);
         }
         self.ln_1.add_backward(&kept.x, rows, input);

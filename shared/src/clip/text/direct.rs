@@ -201,7 +201,7 @@ impl DirectTextTower {
             .resize_with(if shared { count } else { 0 }, Vec::new);
         let size = tape.tokens * self.width;
         let mut numbered: Vec<_> = tape.prefixes.iter_mut().enumerate().collect();
-        let done = parallel::each(&mut numbered, |(context, kept), scratch: &mut Scratch| {
+        let done = each_context(&mut numbered, |(context, kept), scratch| {
             let context = &contexts[*context * size..(*context + 1) * size];
             self.prefix(context, suffixes, kept, scratch);
             std::mem::take(&mut scratch.multiplications)
@@ -310,7 +310,7 @@ impl DirectTextTower {
                 }
             }
         }
-        let done = parallel::each(&mut sums, |(context, sum), scratch: &mut Scratch| {
+        let done = each_context(&mut sums, |(context, sum), scratch| {
             let of_context = self.prefix_backward(&prefixes[*context], sum, scratch);
             (of_context, std::mem::take(&mut scratch.multiplications))
         });
@@ -472,7 +472,7 @@ impl DirectTextTower {
         scratch: &mut Scratch,
     ) {
         let mut rows = std::mem::take(&mut scratch.rows);
-        scratch.multiplications += self.projection.backward(gradient, &mut rows);
+        scratch.multiplications += self.projection.backward(gradient, &mut rows, false);
         let ends = &kept[self.blocks.len()].x;
         let mut now = vec![0.0; ends.len()];
         self.ln_final.add_backward(ends, &rows, &mut now);
@@ -532,6 +532,20 @@ impl DirectTextTower {
         // [SOS] is not learned.
         now.split_off(self.width.min(now.len()))
     }
+}
+
+/// Calls `of` for what belongs to each context: side by side, or where there are more threads than contexts
+/// one after the other, with all threads in each product.
+fn each_context<C: Send, T: Send>(
+    contexts: &mut [C],
+    of: impl Fn(&mut C, &mut Scratch) -> T + Sync,
+) -> Vec<T> {
+    if contexts.len() >= parallel::threads() {
+        return parallel::each(contexts, of);
+    }
+    let mut scratch = Scratch::wide();
+    let one = |context| of(context, &mut scratch);
+    contexts.iter_mut().map(one).collect()
 }
 
 /// Prompts behind one context that pass through the tower together.
