@@ -5,12 +5,12 @@
 //! the order of tokens does not matter to attention, and of the last block only the last row is then
 //! computed.
 
+use super::{blocks, tokens};
 use crate::clip::config::VitConfig;
 use crate::clip::direct::attention::{Sees, Shape};
 use crate::clip::direct::block::{Block, Kept, Linear, Scratch, norm};
 use crate::clip::direct::elementwise::Norm;
 use crate::clip::direct::{CHUNK, values};
-use crate::clip::transformer::Block as BurnBlock;
 use crate::clip::weights::{WeightError, Weights};
 use crate::simd::parallel;
 
@@ -44,18 +44,12 @@ impl Direct {
             image_size,
             patch_size,
             width,
-            layers,
             heads,
-            mlp_width,
-            activation,
+            ..
         } = config;
-        let tokens = (image_size / patch_size).pow(2) + 1;
-        let blocks = (0..layers)
-            .map(|layer| {
-                let block = visual.below(format!("transformer.resblocks.{layer}"));
-                let block = BurnBlock::load(&block, width, heads, mlp_width, activation)?;
-                Ok(Block::new(&block))
-            })
+        let tokens = tokens(config);
+        let blocks = blocks(visual, config)
+            .map(|block| Ok(Block::new(&block?)))
             .collect::<Result<_, WeightError>>()?;
         let kernel = visual.tensor::<4>("conv1.weight", [width, 3, patch_size, patch_size])?;
         let kernel = kernel.reshape([width, 3 * patch_size * patch_size]);

@@ -2,9 +2,9 @@
 
 use burn::tensor::Tensor;
 
+use super::{blocks, tokens};
 use crate::clip::config::VitConfig;
 use crate::clip::gpu::{self, Block, LayerNorm, Linear, Patches, Then, Values};
-use crate::clip::transformer::Block as BurnBlock;
 use crate::clip::weights::{WeightError, Weights};
 
 /// The tower where its kernels [fit](gpu::fits).
@@ -23,8 +23,7 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// From the weights below `visual`, one block after the other, so that those that are laid out anew are
-    /// not there twice.
+    /// From the weights below `visual`.
     pub fn load(
         visual: &Weights,
         config: &VitConfig,
@@ -34,16 +33,13 @@ impl Kernels {
             image_size,
             patch_size,
             width,
-            layers,
-            heads,
-            mlp_width,
-            activation,
+            ..
         } = config;
         let patches = Patches {
             image_size,
             patch_size,
         };
-        let tokens = (image_size / patch_size).pow(2) + 1;
+        let tokens = tokens(config);
         let filled = 3 * patch_size * patch_size;
         let kernel = visual.tensor::<4>("conv1.weight", [width, 3, patch_size, patch_size])?;
         let mut kernel = kernel.reshape([width, filled]).transpose();
@@ -56,12 +52,8 @@ impl Kernels {
         let [of_class, of_patches] = [(0, 1), (1, tokens - 1)]
             .map(|(first, count)| positions.clone().narrow(0, first, count));
         let positions = Tensor::cat(vec![of_class + class.unsqueeze(), of_patches], 0);
-        let blocks = (0..layers)
-            .map(|layer| {
-                let block = visual.below(format!("transformer.resblocks.{layer}"));
-                let block = BurnBlock::load(&block, width, heads, mlp_width, activation)?;
-                Ok(Block::new(&block))
-            })
+        let blocks = blocks(visual, config)
+            .map(|block| Ok(Block::new(&block?)))
             .collect::<Result<_, WeightError>>()?;
         Ok(Self {
             patches,

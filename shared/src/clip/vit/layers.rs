@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
+use super::{blocks, tokens};
 use crate::clip::config::VitConfig;
 use crate::clip::transformer::Block;
 use crate::clip::weights::{WeightError, Weights};
@@ -29,31 +30,18 @@ impl Layers {
         embed_dim: usize,
     ) -> Result<Self, WeightError> {
         let &VitConfig {
-            image_size,
-            patch_size,
-            width,
-            layers,
-            heads,
-            mlp_width,
-            activation,
+            patch_size, width, ..
         } = config;
-        let tokens = (image_size / patch_size).pow(2) + 1;
-        let blocks = (0..layers)
-            .map(|layer| {
-                let block = visual.below(format!("transformer.resblocks.{layer}"));
-                Block::load(&block, width, heads, mlp_width, activation)
-            })
-            .collect::<Result<_, WeightError>>()?;
         Ok(Self {
             patch_embedding: visual.tensor("conv1.weight", [width, 3, patch_size, patch_size])?,
             class_embedding: visual
                 .tensor("class_embedding", [width])?
                 .reshape([1, 1, width]),
             positional_embedding: visual
-                .tensor("positional_embedding", [tokens, width])?
+                .tensor("positional_embedding", [tokens(config), width])?
                 .unsqueeze(),
             ln_pre: visual.below("ln_pre").layer_norm(width)?,
-            blocks,
+            blocks: blocks(visual, config).collect::<Result<_, WeightError>>()?,
             ln_post: visual.below("ln_post").layer_norm(width)?,
             projection: visual.tensor("proj", [width, embed_dim])?,
             patch_size,

@@ -19,6 +19,7 @@ use self::layers::Layers;
 use super::config::VitConfig;
 use super::direct::{takes_loops, values};
 use super::gpu;
+use super::transformer::Block;
 use super::weights::{WeightError, Weights};
 
 /// Patches → class token and positions → transformer → projection of the class token.
@@ -32,6 +33,30 @@ enum Tower {
     Layers(Box<Layers>),
     Kernels(Box<Kernels>),
     Direct(Box<Direct>),
+}
+
+/// The blocks below `visual`, each loaded when it is asked for: those that are laid out anew are not there
+/// twice.
+fn blocks<'a>(
+    visual: &'a Weights,
+    config: &'a VitConfig,
+) -> impl Iterator<Item = Result<Block, WeightError>> + 'a {
+    (0..config.layers).map(|layer| {
+        let block = visual.below(format!("transformer.resblocks.{layer}"));
+        let VitConfig {
+            width,
+            heads,
+            mlp_width,
+            activation,
+            ..
+        } = *config;
+        Block::load(&block, width, heads, mlp_width, activation)
+    })
+}
+
+/// Tokens of an image, the class token among them.
+fn tokens(config: &VitConfig) -> usize {
+    (config.image_size / config.patch_size).pow(2) + 1
 }
 
 impl VisionTransformer {
