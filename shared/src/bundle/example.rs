@@ -46,6 +46,7 @@ pub(super) fn class_features() -> ClassFeatures {
         no: unit_rows(&mut generator, CLASSES),
         named: unit_rows(&mut generator, CLASSES),
         mined: unit_rows(&mut generator, 5),
+        conjugated: unit_rows(&mut generator, 4),
         react_clip: Some(0.5),
         odin_step: Some(odin_step(WIDTH)),
         probe: Some(Probe {

@@ -71,6 +71,9 @@ pub mod tensor_name {
     /// [`Role::Features`](super::Role::Features), optional: `[labels, d]`, unit length, mined
     /// negative labels.
     pub const MINED: &str = "mined";
+    /// [`Role::Features`](super::Role::Features), optional: `[labels, d]`, unit length, mined nouns and
+    /// modified superclass names.
+    pub const CONJUGATED: &str = "conjugated";
     /// [`Role::Features`](super::Role::Features), optional: `[1]`, where ReAct clips the image
     /// feature.
     pub const REACT_CLIP: &str = "react_clip";

@@ -179,11 +179,11 @@ impl Bundle {
             )),
         };
         let negatives = self.manifest.prompts.negatives * classes;
-        // A file may hold a tensor of no dimension.
-        let labels = stored
-            .get(tensor_name::MINED)
-            .and_then(|tensor| tensor.shape.first().copied())
-            .unwrap_or(0);
+        // As many labels as there are; a file may hold a tensor of no dimension.
+        let read_labels = |name: &str| {
+            let shape = stored.get(name).map_or(&[][..], |tensor| &tensor.shape);
+            read(name, &[shape.first().copied().unwrap_or(0), width])
+        };
         let has_probe = stored.contains_key(tensor_name::PROBE_WEIGHT);
         let features = ClassFeatures {
             embed_dim: width,
@@ -193,7 +193,8 @@ impl Bundle {
             zero_shot: read(tensor_name::ZERO_SHOT, &[classes, width])?,
             no: read(tensor_name::NO, &[classes, width])?,
             named: read(tensor_name::NAMED, &[classes, width])?,
-            mined: read(tensor_name::MINED, &[labels, width])?,
+            mined: read_labels(tensor_name::MINED)?,
+            conjugated: read_labels(tensor_name::CONJUGATED)?,
             react_clip: read(tensor_name::REACT_CLIP, &[1])?.first().copied(),
             odin_step: has_probe.then(|| odin_step(width)),
             probe: if has_probe {

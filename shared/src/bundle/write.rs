@@ -119,9 +119,8 @@ pub fn write(content: &BundleContent) -> Result<Vec<(String, Vec<u8>)>, BundleEr
 
 /// The tensors of [`Role::Features`] for a class list.
 ///
-/// What only serves methods that a bundle does not offer is left out: modified superclass names
-/// (as many rows as the mined labels again) and LoCoOp's prompts (scored with patches, which no
-/// bundle computes).
+/// LoCoOp's prompts are left out: they are learned and scored with patches, which no bundle's reader
+/// computes.
 pub fn class_feature_tensors(features: &ClassFeatures) -> Result<Tensors, BundleError> {
     let rows = |values: &[f32]| {
         let shape = [values.len() / features.embed_dim.max(1), features.embed_dim];
@@ -135,6 +134,7 @@ pub fn class_feature_tensors(features: &ClassFeatures) -> Result<Tensors, Bundle
         (tensor_name::NO, &features.no),
         (tensor_name::NAMED, &features.named),
         (tensor_name::MINED, &features.mined),
+        (tensor_name::CONJUGATED, &features.conjugated),
     ] {
         if !values.is_empty() {
             tensors.insert(name.to_owned(), rows(values)?);

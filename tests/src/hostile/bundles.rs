@@ -705,6 +705,8 @@ fn tensor_cases() -> Vec<Case> {
         ("mined-labels-in-a-row", "mined", &[16]),
         ("mined-labels-of-another-width", "mined", &[4, 15]),
         ("mined-labels-of-three-dimensions", "mined", &[1, 1, 16]),
+        ("superclass-names-without-dimension", "conjugated", &[]),
+        ("superclass-names-of-another-width", "conjugated", &[4, 15]),
         ("no-prompts-without-dimension", "no", &[]),
         ("no-prompts-of-fewer-classes", "no", &[2, 16]),
         ("class-names-of-more-classes", "named", &[4, 16]),

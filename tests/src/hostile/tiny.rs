@@ -187,6 +187,7 @@ fn make_bundle() -> Vec<(String, Vec<u8>)> {
         no: unit_rows(&mut random, CLASSES.len()),
         named: unit_rows(&mut random, CLASSES.len()),
         mined: unit_rows(&mut random, LABELS),
+        conjugated: unit_rows(&mut random, LABELS),
         probe: Some(Probe {
             weight: random_tensor(&mut random, &[CLASSES.len(), WIDTH], 0.0).values,
             bias: vec![0.0; CLASSES.len()],

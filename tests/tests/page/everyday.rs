@@ -112,7 +112,7 @@ fn methods_switch_without_reading_again() {
         .iter()
         .filter_map(Value::as_str)
         .collect();
-    for wanted in ["negprompt", "mcm", "max-logit", "energy"] {
+    for wanted in ["negprompt", "mcm", "neglabel", "csp", "max-logit", "energy"] {
         assert!(methods.contains(&wanted), "{methods:?}");
     }
     let mut seen = Vec::new();

@@ -188,11 +188,9 @@ fn methods(input: &BundleInput) -> Result<Vec<MethodEntry>> {
         .collect()
 }
 
-/// Whether the bundle's reader will have what the method needs: the bundle leaves out what serves
-/// CSP and LoCoOp alone.
+/// Whether the bundle's reader will have what the method needs: the bundle leaves out LoCoOp's prompts.
 fn offered(input: &BundleInput, method: &dyn Method) -> bool {
-    let left_out = |need: &Input| matches!(need, Input::Conjugated | Input::LoCoOp);
-    input.learned.classes.offers(method, false) && !method.needs().iter().any(left_out)
+    input.learned.classes.offers(method, false) && !method.needs().contains(&Input::LoCoOp)
 }
 
 fn figures(input: &BundleInput) -> Result<Figures> {
