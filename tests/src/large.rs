@@ -30,6 +30,16 @@ pub fn image_feature(config: &ClipConfig, tower: &Tensors, pixels: &[f32]) -> Ve
     feature.into_data().iter().collect()
 }
 
+/// The mean of the features of its patches.
+pub fn mean_patch(config: &ClipConfig, tower: &Tensors, pixels: &[f32]) -> Vec<f32> {
+    let (device, size) = (Device::flex(), config.image.image_size());
+    let tower = ImageTower::load(tower, config, &device).expect("a whole tower");
+    let pixels = TensorData::new(pixels.to_vec(), [1, 3, size, size]);
+    let patches = tower.patches(Tensor::<4>::from_data(pixels, &device));
+    let patches: Vec<f32> = patches.into_data().iter().collect();
+    bundle::mean_patch(&patches, config.embed_dim)
+}
+
 fn config() -> ClipConfig {
     ClipConfig {
         name: "wide".to_owned(),
@@ -147,6 +157,7 @@ pub fn bundle() -> Vec<(String, Vec<u8>)> {
             name: "generated".to_owned(),
             input: KnownInput::Seed { seed },
             feature: image_feature(&config(), &stored, &generated_pixels(seed, SIZE)),
+            mean_patch: Vec::new(),
             tolerance: 0.01,
         }],
         tensors: vec![

@@ -9,10 +9,10 @@ use shared::bundle::{
 };
 use shared::clip::ImageTower;
 use shared::clip::preprocess::DecodeLimits;
-use shared::score::{ClassFeatures, Method};
+use shared::score::{ClassFeatures, ImageFeatures, Method};
 
 use crate::data::Item;
-use crate::features::{forward_pixels, in_batches, prepare, usable};
+use crate::features::{forward_patches, forward_pixels, in_batches, prepare, usable};
 use crate::output;
 
 /// A bundle with its image tower on a device.
@@ -77,7 +77,7 @@ impl Detector {
     pub fn methods(&self) -> Vec<(&MethodEntry, &'static dyn Method)> {
         self.manifest
             .usable_methods()
-            .filter(|(_, method)| self.classes.offers(*method, false))
+            .filter(|(_, method)| self.classes.offers(*method, true))
             .collect()
     }
 
@@ -98,18 +98,21 @@ impl Detector {
         })
     }
 
-    /// Goes through images in order, with the memory of a few batches: each image's feature
-    /// (`embed_dim` numbers, not normalised), or why it cannot be used.
+    /// Goes through images in order, with the memory of a few batches: what `methods` compare of
+    /// each image, which is its feature, and those of its patches where one of them takes these; or
+    /// why it cannot be used.
     ///
     /// # Errors
     /// When the image tower fails, or `each` does.
-    pub fn features(
+    pub fn features<'a>(
         &self,
         items: &[Item],
         batch: usize,
         limits: &DecodeLimits,
-        mut each: impl FnMut(&Item, Result<&[f32], String>) -> Result<()>,
+        methods: impl IntoIterator<Item = &'a dyn Method>,
+        mut each: impl FnMut(&Item, Result<ImageFeatures, String>) -> Result<()>,
     ) -> Result<()> {
+        let takes_patches = methods.into_iter().any(Method::takes_patches);
         let preprocessing = &self.manifest.model.preprocessing;
         let width = self.manifest.model.embed_dim;
         in_batches(
@@ -123,20 +126,29 @@ impl Detector {
                     pixels.extend_from_slice(image);
                     images += 1;
                 }
-                let features =
-                    forward_pixels(&self.tower, preprocessing, &self.device, pixels, images)?;
-                let mut features = features.chunks_exact(width.max(1));
+                let (tower, device) = (&self.tower, &self.device);
+                let patches = match takes_patches {
+                    true => forward_patches(tower, preprocessing, device, pixels.clone(), images)?,
+                    false => Vec::new(),
+                };
+                let features = forward_pixels(tower, preprocessing, device, pixels, images)?;
+                let patches_of_one = patches.len() / images.max(1);
+                let mut rows = features.chunks_exact(width.max(1)).enumerate();
                 for (item, image) in items.iter().zip(prepared) {
-                    let feature = match image {
+                    let found = match image {
                         Err(reason) => Err(reason),
                         Ok(_) => {
-                            let feature = features.next().ok_or_else(|| {
+                            let (row, global) = rows.next().ok_or_else(|| {
                                 anyhow!("the image tower lost {}", item.path.display())
                             })?;
-                            usable(feature).map(|()| feature)
+                            let patches = &patches[row * patches_of_one..][..patches_of_one];
+                            let whole = std::iter::once(global);
+                            let mut all = whole.chain(patches.chunks_exact(width.max(1)));
+                            all.try_for_each(usable)
+                                .map(|()| ImageFeatures { global, patches })
                         }
                     };
-                    each(item, feature)?;
+                    each(item, found)?;
                 }
                 Ok(())
             },

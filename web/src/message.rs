@@ -27,6 +27,8 @@ pub enum Order {
     Photos {
         /// Their numbers, in the order of the blobs.
         photos: Vec<PhotoId>,
+        /// Whether to encode their patches too, for the methods that take them.
+        patches: bool,
     },
     /// Score against other classes.
     Classes {
@@ -118,7 +120,8 @@ pub enum Report {
         /// Why, and the way out.
         message: String,
     },
-    /// Every photo was scored anew, against other classes.
+    /// Every photo was scored anew, against other classes; not by methods that take patches, which are
+    /// not kept.
     Scored {
         /// The classes that now count.
         classes: Vec<String>,
@@ -228,6 +231,8 @@ pub struct Reading {
     pub timings: Timings,
     /// Bytes of WASM memory that the worker has taken so far; it never gives any back.
     pub memory: u64,
+    /// Whether its patches were encoded.
+    pub patches: bool,
     /// The scores.
     pub scores: Scores,
 }
@@ -323,6 +328,7 @@ mod tests {
                     score: 0.5,
                 },
                 memory: 1 << 24,
+                patches: false,
                 scores: Scores::default(),
             }),
         };

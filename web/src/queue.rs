@@ -86,8 +86,16 @@ impl Queue {
 
     /// Drops what waits; what is with the worker comes back still. Returns the dropped ones.
     pub fn cancel(&mut self) -> Vec<PhotoId> {
-        self.total -= self.waiting.len();
-        self.waiting.drain(..).collect()
+        self.withdraw(|_| true)
+    }
+
+    /// Drops those of the waiting photos that are unwanted. Returns them.
+    pub fn withdraw(&mut self, unwanted: impl Fn(PhotoId) -> bool) -> Vec<PhotoId> {
+        let (dropped, kept): (Vec<_>, Vec<_>) =
+            self.waiting.drain(..).partition(|photo| unwanted(*photo));
+        self.waiting = kept.into();
+        self.total -= dropped.len();
+        dropped
     }
 
     /// Drops everything, also what is with the worker, which has to be told. Returns the dropped
@@ -106,9 +114,7 @@ impl Queue {
 
     /// Takes one photo out, wherever it is.
     pub fn remove(&mut self, photo: PhotoId) {
-        let before = self.waiting.len();
-        self.waiting.retain(|other| *other != photo);
-        self.total -= before - self.waiting.len();
+        self.withdraw(|other| other == photo);
     }
 
     /// The worker was replaced on purpose: what was with it waits again, in front.
@@ -180,6 +186,16 @@ mod tests {
         assert_eq!(queue.progress(), (0, 1));
         assert!(queue.finish(0));
         assert!(queue.is_idle());
+    }
+
+    #[test]
+    fn unwanted_photos_are_withdrawn_and_the_others_keep_their_order() {
+        let mut queue = Queue::default();
+        queue.add(0..6);
+        queue.next(1);
+        assert_eq!(queue.withdraw(|photo| photo % 2 == 0), [2, 4]);
+        assert_eq!(queue.progress(), (0, 4), "photo 0 is with the worker");
+        assert_eq!(queue.next(9), Some(vec![1, 3, 5]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use shared::bundle::{Map, MethodEntry};
 use shared::metric::MetricError;
-use shared::score::{ClassFeatures, Input, ScoreError};
+use shared::score::{ClassFeatures, ImageFeatures, Input, ScoreError};
 
 use crate::message::{MethodScore, Scores};
 
@@ -24,17 +24,18 @@ pub enum ScoringError {
     Metric(#[from] MetricError),
 }
 
-/// Scores an image feature against classes with every method that they have the inputs for.
+/// Scores an image against classes with every method that they and what is known of the image have the
+/// inputs for.
 ///
 /// # Errors
 /// A feature of another width, or one that is not finite.
 pub fn score(
-    image_feature: &[f32],
+    image: &ImageFeatures,
     classes: &ClassFeatures,
     methods: &[MethodEntry],
     place: Option<[f32; 2]>,
 ) -> Result<Scores, ScoringError> {
-    let buffer = classes.similarities(image_feature)?;
+    let buffer = classes.compare(image)?;
     let similarities = buffer.one()?;
     let mut scores = Scores {
         methods: Vec::new(),
@@ -57,6 +58,14 @@ pub fn score(
         }
     }
     Ok(scores)
+}
+
+/// An image of which only its feature is known.
+pub fn whole(feature: &[f32]) -> ImageFeatures<'_> {
+    ImageFeatures {
+        global: feature,
+        ..ImageFeatures::default()
+    }
 }
 
 fn highest(cosines: &[f32]) -> Option<f32> {
@@ -102,8 +111,9 @@ pub fn place(image_feature: &[f32], map: &Map, map_features: &[f32]) -> Option<[
     place.iter().all(|value| value.is_finite()).then_some(place)
 }
 
-/// The scores, ascending, that each usable method gives to the bundle's photos of none of its
-/// classes: the points of the map that have no label. Empty where the map holds none.
+/// The scores, ascending, that each usable method gives to photos of none of the bundle's classes.
+/// Those of the map (its points that have no label) are many, but only whole; methods that take
+/// patches get those `with_patches`.
 ///
 /// This is what an edited class list can be held against. Nobody has measured photos of the new
 /// classes, but what belongs to nothing is there.
@@ -111,20 +121,32 @@ pub fn place(image_feature: &[f32], map: &Map, map_features: &[f32]) -> Option<[
 /// # Errors
 /// Features of another width than the classes'.
 pub fn outsiders(
-    map: &Map,
+    map: Option<&Map>,
     map_features: &[f32],
+    with_patches: &[ImageFeatures],
     classes: &ClassFeatures,
     methods: &[MethodEntry],
 ) -> Result<BTreeMap<String, Vec<f64>>, ScoringError> {
     let mut outsiders: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let points = map.map_or(&[][..], |map| &map.points);
     let rows = map_features.chunks_exact(classes.embed_dim.max(1));
-    for (point, feature) in map.points.iter().zip(rows) {
-        if point.label.is_some() {
-            continue;
-        }
-        for method in score(feature, classes, methods, None)?.methods {
-            let scores = outsiders.entry(method.id).or_default();
-            scores.push(method.explanation.score);
+    let of_map = points.iter().zip(rows);
+    let of_map = of_map.filter(|(point, _)| point.label.is_none());
+    let of_map: Vec<ImageFeatures> = of_map.map(|(_, feature)| whole(feature)).collect();
+    for (photos, patches) in [(&of_map[..], false), (with_patches, true)] {
+        let methods: Vec<MethodEntry> = methods
+            .iter()
+            .filter(|entry| {
+                let method = entry.method();
+                method.is_some_and(|method| method.takes_patches() == patches)
+            })
+            .cloned()
+            .collect();
+        for photo in photos {
+            for method in score(photo, classes, &methods, None)?.methods {
+                let scores = outsiders.entry(method.id).or_default();
+                scores.push(method.explanation.score);
+            }
         }
     }
     for scores in outsiders.values_mut() {
@@ -160,7 +182,7 @@ mod tests {
     #[test]
     fn methods_without_their_inputs_are_left_out() {
         let methods = [entry("negprompt"), entry("energy")];
-        let scores = score(&[3.0, 0.3], &classes(), &methods, None).unwrap();
+        let scores = score(&whole(&[3.0, 0.3]), &classes(), &methods, None).unwrap();
         assert_eq!(scores.methods.len(), 1);
         let negprompt = scores.method("negprompt").unwrap();
         assert_eq!(negprompt.explanation.predicted, 0);
@@ -168,7 +190,27 @@ mod tests {
         assert_eq!(verdict, Verdict::In);
         assert!((scores.positive.unwrap() - 0.995).abs() < 1e-3);
         assert!((scores.negative.unwrap() + 0.0995).abs() < 1e-3);
-        assert!(score(&[1.0], &classes(), &methods, None).is_err());
+        assert!(score(&whole(&[1.0]), &classes(), &methods, None).is_err());
+    }
+
+    #[test]
+    fn methods_of_patches_take_part_where_there_are_patches() {
+        let classes = ClassFeatures {
+            zero_shot: vec![1.0, 0.0, 0.0, 1.0],
+            ..classes()
+        };
+        let methods = [entry("mcm"), entry("gl-mcm")];
+        let found = |patches: &[f32]| {
+            let image = ImageFeatures {
+                global: &[3.0, 0.3],
+                patches,
+            };
+            let scores = score(&image, &classes, &methods, None).unwrap();
+            let ids = scores.methods.iter().map(|method| method.id.clone());
+            ids.collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[]), ["mcm"]);
+        assert_eq!(found(&[1.0, 0.0, 0.5, 0.5]), ["mcm", "gl-mcm"]);
     }
 
     #[test]
@@ -185,21 +227,33 @@ mod tests {
             points: vec![point(None), point(Some("cup")), point(None)],
         };
         let features = [1.0, 0.0, 0.0, 1.0, -1.0, 0.0];
-        let methods = [entry("negprompt"), entry("energy")];
-        let found = outsiders(&map, &features, &classes(), &methods).unwrap();
+        let methods = [entry("negprompt"), entry("energy"), entry("gl-mcm")];
+        let found = outsiders(Some(&map), &features, &[], &classes(), &methods).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["negprompt"]);
         let alone = |feature: &[f32]| {
-            let scores = score(feature, &classes(), &methods, None).unwrap();
+            let scores = score(&whole(feature), &classes(), &methods, None).unwrap();
             scores.method("negprompt").unwrap().explanation.score
         };
         let expected = [alone(&[-1.0, 0.0]), alone(&[1.0, 0.0])];
         assert!(expected[0] < expected[1]);
         assert_eq!(found["negprompt"], expected);
         assert!(
-            outsiders(&map, &[], &classes(), &methods)
+            outsiders(Some(&map), &[], &[], &classes(), &methods)
                 .unwrap()
                 .is_empty()
         );
+        // With patches there are scores by what takes them, and by nothing else.
+        let photos = [ImageFeatures {
+            global: &[1.0, 0.0],
+            patches: &[1.0, 0.0, 0.0, 1.0],
+        }];
+        let classes = ClassFeatures {
+            zero_shot: vec![1.0, 0.0, 0.0, 1.0],
+            ..classes()
+        };
+        let found = outsiders(None, &[], &photos, &classes, &methods).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["gl-mcm"]);
+        assert_eq!(found["gl-mcm"].len(), 1);
     }
 
     #[test]

@@ -47,13 +47,13 @@ pub(super) fn class_features() -> ClassFeatures {
         named: unit_rows(&mut generator, CLASSES),
         mined: unit_rows(&mut generator, 5),
         conjugated: unit_rows(&mut generator, 4),
+        locoop: unit_rows(&mut generator, CLASSES),
         react_clip: Some(0.5),
         odin_step: Some(odin_step(WIDTH)),
         probe: Some(Probe {
             weight: random_tensor(&mut generator, &[CLASSES, WIDTH]).values,
             bias: vec![0.25, 0.0, -0.5],
         }),
-        ..ClassFeatures::default()
     }
 }
 
@@ -90,6 +90,7 @@ pub(super) fn content() -> BundleContent {
         name: name.to_owned(),
         input,
         feature: vec![0.5; WIDTH],
+        mean_patch: vec![0.25; WIDTH],
         tolerance: 0.01,
     };
     BundleContent {
@@ -106,7 +107,7 @@ pub(super) fn content() -> BundleContent {
         },
         methods: methods()
             .iter()
-            .filter(|method| class_features().offers(**method, false))
+            .filter(|method| class_features().offers(**method, true))
             .map(|method| entry(method.id(), method.default_settings(21.0)))
             .collect(),
         figures: Figures {
@@ -182,6 +183,14 @@ pub(super) fn content() -> BundleContent {
                 )],
             ),
             group(Role::KnownAnswers, Precision::F32, vec![("photo", pixels)]),
+            group(
+                Role::Outsiders,
+                Precision::F16,
+                vec![(
+                    tensor_name::OUTSIDERS,
+                    random_tensor(&mut generator, &[2, 3, WIDTH]),
+                )],
+            ),
         ],
         texts: vec![
             TextFile {

@@ -38,6 +38,9 @@ pub enum Role {
     Words,
     /// Stored inputs of known answers.
     KnownAnswers,
+    /// Photos of none of the classes, to hold methods that take patches against when the classes are
+    /// edited.
+    Outsiders,
 }
 
 /// How the values of a file are stored.
@@ -78,6 +81,7 @@ impl Role {
             Self::Vocabulary => "vocabulary",
             Self::Words => "words",
             Self::KnownAnswers => "known-answers",
+            Self::Outsiders => "outsiders",
         }
     }
 

@@ -14,7 +14,15 @@ pub struct KnownAnswer {
     /// `[embed_dim]`: the image tower's output, not normalised, on the CPU backend.
     #[serde(deserialize_with = "crate::single::list")]
     pub feature: Vec<f32>,
-    /// The largest `‖found − feature‖ / ‖feature‖` to accept.
+    /// `[embed_dim]`: the mean of the features of its patches, not normalised; empty in a bundle
+    /// without methods that take them.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "crate::single::list"
+    )]
+    pub mean_patch: Vec<f32>,
+    /// The largest `‖found − expected‖ / ‖expected‖` to accept.
     #[serde(deserialize_with = "crate::single::one")]
     pub tolerance: f32,
 }
@@ -39,22 +47,17 @@ impl KnownAnswer {
     /// The relative error of a feature that a device computed, or `None` when it is of another
     /// width or not finite.
     pub fn error(&self, feature: &[f32]) -> Option<f32> {
-        if feature.len() != self.feature.len() {
-            return None;
-        }
-        let (mut difference, mut reference) = (0.0, 0.0);
-        for (&found, &expected) in feature.iter().zip(&self.feature) {
-            difference += (f64::from(found) - f64::from(expected)).powi(2);
-            reference += f64::from(expected).powi(2);
-        }
-        let error = (difference / reference).sqrt() as f32;
-        error.is_finite().then_some(error)
+        relative_error(feature, &self.feature)
     }
 
-    /// Whether a device's feature is near enough.
-    pub fn accepts(&self, feature: &[f32]) -> bool {
-        self.error(feature)
-            .is_some_and(|error| error <= self.tolerance)
+    /// The same of the features of patches, `[patches, embed_dim]`.
+    pub fn error_of_patches(&self, patches: &[f32]) -> Option<f32> {
+        relative_error(&mean_patch(patches, self.feature.len()), &self.mean_patch)
+    }
+
+    /// Whether a device that is this far off is near enough.
+    pub fn accepts(&self, error: Option<f32>) -> bool {
+        error.is_some_and(|error| error <= self.tolerance)
     }
 
     pub(super) fn check(&self, field: &str, embed_dim: usize) -> Result<(), BundleError> {
@@ -62,10 +65,17 @@ impl KnownAnswer {
         if let KnownInput::Tensor { tensor } = &self.input {
             text(&format!("{field}.input.tensor"), tensor)?;
         }
-        // The error of the answer itself is 0 exactly when it has a usable length.
-        if self.feature.len() != embed_dim || self.error(&self.feature) != Some(0.0) {
-            let cause = format!("it is not {embed_dim} finite numbers, not all of them 0");
-            return Err(BundleError::field(format!("{field}.feature"), cause));
+        let none = self.mean_patch.is_empty();
+        for (name, expected, absent) in [
+            ("feature", &self.feature, false),
+            ("mean_patch", &self.mean_patch, none),
+        ] {
+            // The error of an answer itself is 0 exactly when it has a usable length.
+            let usable = relative_error(expected, expected) == Some(0.0);
+            if !absent && (expected.len() != embed_dim || !usable) {
+                let cause = format!("it is not {embed_dim} finite numbers, not all of them 0");
+                return Err(BundleError::field(format!("{field}.{name}"), cause));
+            }
         }
         if !(self.tolerance > 0.0 && self.tolerance < 1.0) {
             let cause = format!("{} is not between 0 and 1", self.tolerance);
@@ -73,6 +83,31 @@ impl KnownAnswer {
         }
         Ok(())
     }
+}
+
+/// `‖found − expected‖ / ‖expected‖`, or `None` when they are of different widths or that is not finite.
+fn relative_error(found: &[f32], expected: &[f32]) -> Option<f32> {
+    if found.len() != expected.len() {
+        return None;
+    }
+    let (mut difference, mut reference) = (0.0, 0.0);
+    for (&found, &expected) in found.iter().zip(expected) {
+        difference += (f64::from(found) - f64::from(expected)).powi(2);
+        reference += f64::from(expected).powi(2);
+    }
+    let error = (difference / reference).sqrt() as f32;
+    error.is_finite().then_some(error)
+}
+
+/// Features of patches `[patches, width]` → their mean, `[width]`.
+pub fn mean_patch(patches: &[f32], width: usize) -> Vec<f32> {
+    let mut sum = vec![0.0f64; width];
+    for patch in patches.chunks_exact(width.max(1)) {
+        let values = sum.iter_mut().zip(patch);
+        values.for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    let count = (patches.len() / width.max(1)) as f64;
+    sum.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
 /// A picture for known answers, `[3, size, size]`: soft blobs with fine grain, in the range that
@@ -131,17 +166,39 @@ mod tests {
             name: "blobs".to_owned(),
             input: KnownInput::Seed { seed: 7 },
             feature: vec![3.0, 4.0],
+            mean_patch: Vec::new(),
             tolerance: 0.01,
         }
     }
 
     #[test]
     fn accepts_what_is_near_and_nothing_broken() {
-        assert!(answer().accepts(&[3.0, 4.04]));
-        assert!(!answer().accepts(&[3.0, 4.06]));
-        assert!(!answer().accepts(&[f32::NAN, 4.0]));
-        assert!(!answer().accepts(&[3.0]));
+        let accepts = |feature: &[f32]| answer().accepts(answer().error(feature));
+        assert!(accepts(&[3.0, 4.04]));
+        assert!(!accepts(&[3.0, 4.06]));
+        assert!(!accepts(&[f32::NAN, 4.0]));
+        assert!(!accepts(&[3.0]));
         assert!((answer().error(&[3.0, 9.0]).unwrap() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn patches_are_held_against_their_mean() {
+        let answer = KnownAnswer {
+            mean_patch: vec![1.0, 0.0],
+            ..answer()
+        };
+        answer.check("k", 2).unwrap();
+        assert_eq!(answer.error_of_patches(&[0.0, 1.0, 2.0, -1.0]), Some(0.0));
+        assert!(!answer.accepts(answer.error_of_patches(&[0.0, 1.0, 2.0, 1.0])));
+        assert!(!answer.accepts(answer.error_of_patches(&[])));
+        for mean_patch in [vec![1.0], vec![0.0, 0.0], vec![f32::INFINITY, 0.0]] {
+            let broken = KnownAnswer {
+                mean_patch,
+                ..answer.clone()
+            };
+            let error = broken.check("k", 2).unwrap_err().to_string();
+            assert!(error.contains("k.mean_patch"), "{error}");
+        }
     }
 
     #[test]

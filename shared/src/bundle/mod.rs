@@ -17,6 +17,7 @@ mod file;
 mod known_answer;
 mod manifest;
 mod method;
+mod outsiders;
 mod pack;
 mod precision;
 mod provenance;
@@ -28,9 +29,10 @@ mod write;
 pub use error::BundleError;
 pub use figures::{Figures, Histogram, HistogramSeries, Map, MapPoint};
 pub use file::{Dtype, FileEntry, Role, sha256_hex};
-pub use known_answer::{KnownAnswer, KnownInput, generated_pixels};
+pub use known_answer::{KnownAnswer, KnownInput, generated_pixels, mean_patch};
 pub use manifest::{MAX_CLASSES, MAX_MANIFEST_BYTES, Manifest, PromptEntry};
 pub use method::{MAX_CALIBRATION_SCORES, MethodEntry};
+pub use outsiders::Outsiders;
 pub use pack::{Part, Parts};
 pub use precision::{Precision, Quantized, dequantize, quantize_int8, to_f16};
 pub use provenance::{DataSource, Licence, Provenance};
@@ -74,6 +76,9 @@ pub mod tensor_name {
     /// [`Role::Features`](super::Role::Features), optional: `[labels, d]`, unit length, mined nouns and
     /// modified superclass names.
     pub const CONJUGATED: &str = "conjugated";
+    /// [`Role::Features`](super::Role::Features), optional: `[classes, d]`, unit length, LoCoOp's
+    /// prompts.
+    pub const LOCOOP: &str = "locoop";
     /// [`Role::Features`](super::Role::Features), optional: `[1]`, where ReAct clips the image
     /// feature.
     pub const REACT_CLIP: &str = "react_clip";
@@ -84,12 +89,18 @@ pub mod tensor_name {
     /// [`Role::Features`](super::Role::Features): `[points, d]`, unit length, the image features
     /// behind the points of the map, in their order: a new photo goes where its neighbours are.
     pub const MAP_FEATURES: &str = "map.features";
+    /// [`Role::Outsiders`](super::Role::Outsiders): `[photos, 1 + patches, d]`, not normalised: each
+    /// photo's feature, and then those of its patches.
+    pub const OUTSIDERS: &str = "outsiders";
     /// [`Role::Prompts`](super::Role::Prompts): `[M, width]`, or `[classes, M, width]` when
     /// class-specific.
     pub const POSITIVE_CONTEXT: &str = "positive_context";
     /// [`Role::Prompts`](super::Role::Prompts): `[p, M, width]`, or `[p, classes, M, width]` when
     /// class-specific.
     pub const NEGATIVE_CONTEXT: &str = "negative_context";
+    /// [`Role::Prompts`](super::Role::Prompts), optional: LoCoOp's, in the shape of
+    /// [`POSITIVE_CONTEXT`].
+    pub const LOCOOP_CONTEXT: &str = "locoop_context";
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::pack::Parts;
 use super::{
-    BundleError, FileEntry, KnownAnswer, KnownInput, Manifest, Role, TensorValues, Tensors,
-    decode_each, generated_pixels, tensor_name,
+    BundleError, FileEntry, KnownAnswer, KnownInput, Manifest, Outsiders, Role, TensorValues,
+    Tensors, decode_each, generated_pixels, tensor_name,
 };
 use crate::score::{ClassFeatures, Probe, odin_step};
 
@@ -97,6 +97,7 @@ impl BundleReader {
         };
         bundle.class_features()?;
         bundle.check_map()?;
+        bundle.check_outsiders()?;
         for answer in &bundle.manifest.known_answers {
             // Generated pixels are always there; making them all would cost seconds.
             if matches!(answer.input, KnownInput::Tensor { .. }) {
@@ -195,6 +196,7 @@ impl Bundle {
             named: read(tensor_name::NAMED, &[classes, width])?,
             mined: read_labels(tensor_name::MINED)?,
             conjugated: read_labels(tensor_name::CONJUGATED)?,
+            locoop: read(tensor_name::LOCOOP, &[classes, width])?,
             react_clip: read(tensor_name::REACT_CLIP, &[1])?.first().copied(),
             odin_step: has_probe.then(|| odin_step(width)),
             probe: if has_probe {
@@ -205,7 +207,6 @@ impl Bundle {
             } else {
                 None
             },
-            ..ClassFeatures::default()
         };
         features
             .check()
@@ -230,6 +231,39 @@ impl Bundle {
                 let cause = format!("its shape {shape:?} is not [3, {size}, {size}]; export again");
                 Err(BundleError::tensor(name, cause))
             }
+        }
+    }
+
+    /// Takes out the photos of none of the classes; there are none in a bundle without methods that
+    /// take patches.
+    pub fn take_outsiders(&mut self) -> Outsiders {
+        let stored = self.tensors.remove(&Role::Outsiders);
+        let tensor = stored.and_then(|mut tensors| tensors.remove(tensor_name::OUTSIDERS));
+        Outsiders {
+            features: tensor.unwrap_or_default(),
+        }
+    }
+
+    /// That photos of none of the classes, where there are any, have features of the model's width.
+    fn check_outsiders(&self) -> Result<(), BundleError> {
+        let width = self.manifest.model.embed_dim;
+        let Some(stored) = self.tensors.get(&Role::Outsiders) else {
+            return Ok(());
+        };
+        match stored.get(tensor_name::OUTSIDERS) {
+            Some(tensor) if matches!(tensor.shape[..], [photos, rows, of] if photos > 0 && rows > 1 && of == width) => {
+                Ok(())
+            }
+            Some(tensor) => {
+                let shape = &tensor.shape;
+                let cause = format!(
+                    "its shape {shape:?} is not [photos, 1 + patches, {width}]; export again"
+                );
+                Err(BundleError::tensor(tensor_name::OUTSIDERS, cause))
+            }
+            None => Err(BundleError::Missing {
+                name: format!("the tensor {}", tensor_name::OUTSIDERS),
+            }),
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     Bundle, BundleContent, BundleError, BundleReader, MANIFEST_FILE, Manifest, Precision, Role,
     TensorValues, write,
 };
-use crate::score::score_all;
+use crate::score::{ImageFeatures, score_all};
 
 type Files = HashMap<String, Vec<u8>>;
 
@@ -61,6 +61,11 @@ fn what_was_written_is_read() {
             }
         }
     }
+    let outsiders = bundle.clone().take_outsiders();
+    assert_eq!(outsiders.photos().len(), 2);
+    for photo in outsiders.photos() {
+        assert_eq!(photo.patches.len(), 2 * photo.global.len());
+    }
     for text in &written_content.texts {
         assert_eq!(bundle.text(text.role).unwrap(), text.content);
     }
@@ -79,14 +84,18 @@ fn the_bytes_repeat_and_the_manifest_comes_last() {
 #[test]
 fn scores_from_the_bundle_are_those_from_the_run() {
     let bundle = open(&written()).unwrap();
-    let images: Vec<f32> = (0..24).map(|index| (index as f32 * 0.7).sin()).collect();
-    let before = class_features().similarities_all(&images).unwrap();
-    let after = bundle.class_features().unwrap();
-    let after = after.similarities_all(&images).unwrap();
+    let values: Vec<f32> = (0..72).map(|index| (index as f32 * 0.7).sin()).collect();
+    // Two patches an image.
+    let images = ImageFeatures {
+        global: &values[..24],
+        patches: &values[24..],
+    };
+    let before = class_features().compare(&images).unwrap();
+    let after = bundle.class_features().unwrap().compare(&images).unwrap();
     for (entry, method) in bundle.manifest.usable_methods() {
         assert_eq!(
-            score_all(method, &before.rows(), &entry.settings),
-            score_all(method, &after.rows(), &entry.settings)
+            score_all(method, &before.rows(), &entry.settings).unwrap(),
+            score_all(method, &after.rows(), &entry.settings).unwrap()
         );
     }
 }

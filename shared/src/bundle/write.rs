@@ -118,9 +118,6 @@ pub fn write(content: &BundleContent) -> Result<Vec<(String, Vec<u8>)>, BundleEr
 }
 
 /// The tensors of [`Role::Features`] for a class list.
-///
-/// LoCoOp's prompts are left out: they are learned and scored with patches, which no bundle's reader
-/// computes.
 pub fn class_feature_tensors(features: &ClassFeatures) -> Result<Tensors, BundleError> {
     let rows = |values: &[f32]| {
         let shape = [values.len() / features.embed_dim.max(1), features.embed_dim];
@@ -135,6 +132,7 @@ pub fn class_feature_tensors(features: &ClassFeatures) -> Result<Tensors, Bundle
         (tensor_name::NAMED, &features.named),
         (tensor_name::MINED, &features.mined),
         (tensor_name::CONJUGATED, &features.conjugated),
+        (tensor_name::LOCOOP, &features.locoop),
     ] {
         if !values.is_empty() {
             tensors.insert(name.to_owned(), rows(values)?);

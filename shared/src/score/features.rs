@@ -291,6 +291,39 @@ impl ClassFeatures {
         }
     }
 
+    /// Several class lists as one, in order; with the kinds of prompts that all of them have, and without
+    /// what was made for all classes of a list together.
+    pub fn join(parts: &[&Self]) -> Self {
+        let Some(first) = parts.first() else {
+            return Self::default();
+        };
+        let width = first.embed_dim;
+        let rows = |of: fn(&Self) -> &Vec<f32>| {
+            let size = |part: &Self| part.classes() * width;
+            let contexts = |part: &&Self| of(part).len() / size(part).max(1);
+            let fewest = parts.iter().map(contexts).min().unwrap_or(0);
+            let mut joined = Vec::new();
+            // Context by context, as scores take them.
+            for context in 0..fewest {
+                for part in parts {
+                    joined.extend_from_slice(&of(part)[context * size(part)..][..size(part)]);
+                }
+            }
+            joined
+        };
+        Self {
+            embed_dim: width,
+            logit_scale: first.logit_scale,
+            positive: rows(|part| &part.positive),
+            negative: rows(|part| &part.negative),
+            zero_shot: rows(|part| &part.zero_shot),
+            no: rows(|part| &part.no),
+            named: rows(|part| &part.named),
+            locoop: rows(|part| &part.locoop),
+            ..Self::default()
+        }
+    }
+
     /// The text features that whole images are compared with, by the kind of similarity they give.
     pub(super) fn prompts(&self) -> [(Input, &Vec<f32>); 8] {
         [
@@ -555,6 +588,21 @@ mod tests {
         assert_eq!(some.negative[16..24], features.negative[40..48]);
         assert!(some.mined.is_empty());
         some.check().unwrap();
+    }
+
+    #[test]
+    fn lists_are_joined_context_by_context() {
+        let features = example(8);
+        let parts = [[2, 0].as_slice(), &[1]].map(|places| features.of_classes(places));
+        let joined = ClassFeatures::join(&[&parts[0], &parts[1]]);
+        assert_eq!(joined, features.of_classes(&[2, 0, 1]));
+        let without = ClassFeatures {
+            locoop: Vec::new(),
+            ..parts[1].clone()
+        };
+        let joined = ClassFeatures::join(&[&parts[0], &without]);
+        assert_eq!((joined.classes(), joined.locoop.len()), (3, 0));
+        assert_eq!(ClassFeatures::join(&[]), ClassFeatures::default());
     }
 
     #[test]

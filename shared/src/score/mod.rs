@@ -104,6 +104,11 @@ pub trait Method: Sync {
     /// What must be in the [`Similarities`]; where something is missing the method is not offered.
     fn needs(&self) -> &'static [Input];
 
+    /// Whether it takes features of the image's patches.
+    fn takes_patches(&self) -> bool {
+        self.needs().iter().any(|need| need.takes_patches())
+    }
+
     /// What the score's numbers mean to people.
     fn scale(&self) -> ScoreScale;
 

@@ -1,5 +1,6 @@
 //! Work shared out among the machine's threads.
 
+#[cfg(any(feature = "model", not(target_family = "wasm")))]
 use std::num::NonZero;
 #[cfg(any(feature = "model", not(target_family = "wasm")))]
 use std::sync::OnceLock;

@@ -708,6 +708,7 @@ fn tensor_cases() -> Vec<Case> {
         ("superclass-names-without-dimension", "conjugated", &[]),
         ("superclass-names-of-another-width", "conjugated", &[4, 15]),
         ("no-prompts-without-dimension", "no", &[]),
+        ("locoop-prompts-of-fewer-classes", "locoop", &[2, 16]),
         ("no-prompts-of-fewer-classes", "no", &[2, 16]),
         ("class-names-of-more-classes", "named", &[4, 16]),
         ("a-clip-without-dimension", "react_clip", &[]),
@@ -818,6 +819,22 @@ fn tensor_cases() -> Vec<Case> {
             tensors.insert("pixels".into(), tensor(&[3, 2, 2], 0.0));
         },
     );
+    for (name, shape) in [
+        ("no-outsiders", &[0, 5, 16][..]),
+        ("outsiders-without-patches", &[3, 1, 16]),
+        ("outsiders-of-another-width", &[3, 5, 15]),
+        ("outsiders-in-a-row", &[16]),
+        ("outsiders-without-dimension", &[]),
+    ] {
+        let mut bent = Bent::whole();
+        bent.tensors("outsiders", |tensors| {
+            tensors.insert("outsiders".into(), tensor(shape, 0.25));
+        });
+        cases.push(bent.case(name, Refused(&["is not [photos"])));
+    }
+    let mut bent = Bent::whole();
+    bent.tensors("outsiders", Tensors::clear);
+    cases.push(bent.case("outsiders-of-nothing", Refused(&["outsiders"])));
     let mut bent = Bent::whole();
     bent.replace("vocabulary", b"\xff\xfe no text".to_vec());
     cases.push(bent.case("vocabulary-no-utf8", Refused(&["it is not text"])));

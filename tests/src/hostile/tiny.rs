@@ -11,10 +11,10 @@ use shared::bundle::{
 };
 use shared::clip::config::VitConfig;
 use shared::clip::{ClipConfig, ImageTowerConfig, Preprocessing, TextTowerConfig, Tokenizer};
-use shared::score::{ClassFeatures, Probe, methods, score_all};
+use shared::score::{ClassFeatures, ImageFeatures, Probe, methods, score_all};
 
 use super::Damage;
-use crate::large::image_feature;
+use crate::large::{image_feature, mean_patch};
 
 /// Joint width.
 pub const WIDTH: usize = 16;
@@ -188,6 +188,7 @@ fn make_bundle() -> Vec<(String, Vec<u8>)> {
         named: unit_rows(&mut random, CLASSES.len()),
         mined: unit_rows(&mut random, LABELS),
         conjugated: unit_rows(&mut random, LABELS),
+        locoop: unit_rows(&mut random, CLASSES.len()),
         probe: Some(Probe {
             weight: random_tensor(&mut random, &[CLASSES.len(), WIDTH], 0.0).values,
             bias: vec![0.0; CLASSES.len()],
@@ -195,11 +196,15 @@ fn make_bundle() -> Vec<(String, Vec<u8>)> {
         react_clip: Some(0.1),
         ..Default::default()
     };
-    let images = unit_rows(&mut random, 40);
-    let similarities = classes.similarities_all(&images).expect("unit rows");
+    let (images, patches) = (unit_rows(&mut random, 40), unit_rows(&mut random, 4 * 40));
+    let images = ImageFeatures {
+        global: &images,
+        patches: &patches,
+    };
+    let similarities = classes.compare(&images).expect("unit rows");
     let offered = methods()
         .iter()
-        .filter(|method| classes.offers(**method, false));
+        .filter(|method| classes.offers(**method, true));
     let methods: Vec<MethodEntry> = offered
         .map(|&method| {
             let settings = method.default_settings(20.0);
@@ -220,7 +225,12 @@ fn make_bundle() -> Vec<(String, Vec<u8>)> {
             tensor_name::NEGATIVE_CONTEXT.to_owned(),
             random_tensor(&mut random, &[NEGATIVES, CONTEXT, STREAM], 0.0),
         ),
+        (
+            tensor_name::LOCOOP_CONTEXT.to_owned(),
+            random_tensor(&mut random, &[CONTEXT, STREAM], 0.0),
+        ),
     ]);
+    let outsiders = random_tensor(&mut random, &[3, 5, WIDTH], 0.0);
     let pixels = random_tensor(&mut random, &[3, 32, 32], 0.0);
     let group = |role, precision, tensors| TensorGroup {
         role,
@@ -231,6 +241,7 @@ fn make_bundle() -> Vec<(String, Vec<u8>)> {
         name: name.to_owned(),
         input,
         feature: image_feature(&config(), &image, pixels),
+        mean_patch: mean_patch(&config(), &image, pixels),
         tolerance: 0.01,
     };
     let content = BundleContent {
@@ -273,6 +284,11 @@ fn make_bundle() -> Vec<(String, Vec<u8>)> {
                 Role::KnownAnswers,
                 Precision::F32,
                 Tensors::from([("pixels".to_owned(), pixels)]),
+            ),
+            group(
+                Role::Outsiders,
+                Precision::F16,
+                Tensors::from([(tensor_name::OUTSIDERS.to_owned(), outsiders)]),
             ),
         ],
         texts: vec![TextFile {

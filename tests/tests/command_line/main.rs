@@ -498,6 +498,75 @@ fn a_bundle_is_measured_on_anybodys_folders() {
 }
 
 #[test]
+fn a_bundle_learned_with_patches_scores_with_them() {
+    let place = Place::new();
+    let (data, out) = (place.images(6), place.path("out"));
+    for number in 0..4 {
+        let path = place.path(&format!("other/{number}.png"));
+        picture(&path, [9, 9, 40 * number], 30);
+    }
+    let other = format!("other={}", place.path("other"));
+    let train = |more: &[&str]| {
+        let few = "--shots 2 --positive-steps 2 --negative-steps 2 --label-pool 0 --device cpu";
+        let few = few.split(' ').collect::<Vec<_>>();
+        let what = ["train", "--data", &data, "--ood", &other, "--out", &out];
+        trainer(&[&what[..], &few, more].concat()).success();
+    };
+    let methods = |bundle: &str| -> Vec<String> {
+        let manifest: Value = read_json(&format!("{bundle}/bundle.json"));
+        let methods = manifest["methods"].as_array().unwrap().iter();
+        methods
+            .map(|method| method["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let of_patches = ["locoop", "locoop-gl", "gl-mcm"];
+    let bundle = format!("{out}/bundle");
+    train(&[]);
+    let without = methods(&bundle);
+    assert!(!of_patches.iter().any(|id| without.contains(&(*id).into())));
+    let photo = place.path("images/red/0.png");
+    let predict = |bundle: &str, method: &str| {
+        trainer(&["predict", "--bundle", bundle, "--method", method, &photo])
+    };
+    let refused = predict(&bundle, "gl-mcm").failure();
+    let reason = "no method `gl-mcm`; it has: negprompt";
+    assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+
+    train(&["--patches"]);
+    let with = methods(&bundle);
+    assert!(of_patches.iter().all(|id| with.contains(&(*id).into())));
+    let exported = place.path("int8");
+    trainer(&[
+        "export",
+        &out,
+        "--out",
+        &exported,
+        "--precision",
+        "int8",
+        "--force",
+    ])
+    .success();
+    assert_eq!(methods(&exported), with);
+    for method in of_patches {
+        let score = |bundle: &str| {
+            let lines = predict(bundle, method).success().lines();
+            lines[0]["score"].as_f64().unwrap()
+        };
+        // Rounded weights say nearly the same, of the patches too.
+        assert!((score(&bundle) - score(&exported)).abs() < 0.1);
+    }
+    let answers = |bundle: &str| -> Value {
+        let manifest: Value = read_json(&format!("{bundle}/bundle.json"));
+        manifest["known_answers"][0]["mean_patch"].clone()
+    };
+    assert!(answers(&bundle).is_array());
+    assert_ne!(answers(&bundle), answers(&exported));
+    let eval = ["eval", "--bundle", &bundle, "--id", &data, "--ood", &other];
+    let table = trainer(&[&eval[..], &["--device", "cpu"]].concat()).success();
+    assert!(table.stdout.contains("GL-MCM"), "{}", table.stdout);
+}
+
+#[test]
 fn a_bundle_is_exported_in_another_precision() {
     let place = Place::new();
     let bundle = place.bundle();

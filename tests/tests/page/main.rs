@@ -13,6 +13,7 @@ mod load;
 mod network;
 mod offline;
 mod parity;
+mod patches;
 mod reach;
 mod recovery;
 mod stage;

@@ -1,6 +1,6 @@
 //! The page and the command line say the same.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -13,10 +13,10 @@ use xtask::webdriver::Options;
 const TOLERANCE: f64 = 1e-3;
 
 /// What `trainer predict` says, one JSON object a photo.
-fn predicted(photos: &[PathBuf]) -> Vec<Value> {
+pub fn predicted(bundle: &Path, method: &str, photos: &[PathBuf]) -> Vec<Value> {
     let output = Command::new(trainer())
-        .args(["predict", "--device", "cpu", "--bundle"])
-        .arg(page().join("bundle"))
+        .args(["predict", "--device", "cpu", "--method", method, "--bundle"])
+        .arg(bundle)
         .args(photos)
         .output()
         .unwrap();
@@ -33,8 +33,13 @@ fn predicted(photos: &[PathBuf]) -> Vec<Value> {
 
 /// Holds the cards of `photos` against what `predict` says.
 pub fn compare(stage: &Stage, photos: &[PathBuf], seconds: u64) {
-    let expected = predicted(photos);
+    let expected = predicted(&page().join("bundle"), "negprompt", photos);
     stage.show(photos, seconds);
+    agree(stage, photos, expected);
+}
+
+/// Holds the cards of `photos`, which are there, against what `predict` says.
+pub fn agree(stage: &Stage, photos: &[PathBuf], expected: Vec<Value>) {
     for (photo, expected) in photos.iter().zip(expected) {
         let file = photo.file_name().unwrap().to_string_lossy();
         let card = stage.card(&file);

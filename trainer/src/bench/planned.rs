@@ -98,8 +98,7 @@ pub fn why_not(
     trial: &Trial,
 ) -> Option<&'static str> {
     let needs = |wanted: &[Input]| method.needs().iter().any(|need| wanted.contains(need));
-    let takes_patches = method.needs().iter().any(|need| need.takes_patches());
-    if (takes_patches || needs(&[Input::LoCoOp])) && !experiment.has_patches() {
+    if (method.takes_patches() || needs(&[Input::LoCoOp])) && !experiment.has_patches() {
         return Some(
             "features of patches, which the embedded features do not hold and `--without-patches` leaves out (run the suite on images with `--data`)",
         );

@@ -254,17 +254,18 @@ fn score(
         skipped: 0,
     };
     let batch = usize::from(arguments.batch);
-    detector.features(&dataset.items, batch, &limits, |item, feature| {
+    let needing = methods.iter().map(|(_, method)| *method);
+    detector.features(&dataset.items, batch, &limits, needing, |item, found| {
         progress.advance(1);
-        let feature = match feature {
-            Ok(feature) => feature,
+        let image = match found {
+            Ok(image) => image,
             Err(reason) => {
                 progress.print(&format!("skipped {}: {reason}", item.path.display()));
                 scored.skipped += 1;
                 return Ok(());
             }
         };
-        let similarities = detector.classes.similarities_all(feature)?;
+        let similarities = detector.classes.compare(&image)?;
         let rows = similarities.rows();
         for ((entry, method), of_method) in methods.iter().zip(&mut scored.methods) {
             let failed = || format!("{} of {}", method.name(), item.path.display());

@@ -14,9 +14,9 @@ use shared::clip::ImageTower;
 use super::limits::ImageLimits;
 use crate::agreement::{Agreement, Photos, Rounded};
 use crate::detector::open_bundle;
-use crate::features::forward_pixels;
 use crate::output::{FolderWriter, shown};
 use crate::progress::say;
+use crate::training::bundle::known_features;
 
 /// Write the bundle of a finished run in another precision.
 ///
@@ -124,17 +124,19 @@ fn answer_anew(bundle: &mut Bundle, device: &Device) -> Result<()> {
     let mut answers = Vec::new();
     for answer in &bundle.manifest.known_answers {
         let pixels = bundle.known_pixels(answer)?;
-        let feature = forward_pixels(&tower, &model.preprocessing, device, pixels, 1)?;
-        if feature.len() != answer.feature.len() {
+        let patches = !answer.mean_patch.is_empty();
+        let found = known_features(&tower, model, device, pixels, patches)?;
+        if found.feature.len() != answer.feature.len() {
             return Err(anyhow!(
                 "the known answer `{}` has {} numbers, and the image tower gives {}: train again",
                 answer.name,
                 answer.feature.len(),
-                feature.len()
+                found.feature.len()
             ));
         }
         answers.push(KnownAnswer {
-            feature,
+            feature: found.feature,
+            mean_patch: found.mean_patch,
             ..answer.clone()
         });
     }

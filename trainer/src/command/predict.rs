@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use shared::bundle::MethodEntry;
-use shared::score::{Method, Verdict};
+use shared::score::{ImageFeatures, Method, Verdict};
 
 use super::limits::ImageLimits;
 use crate::data::{self, Item};
@@ -102,8 +102,8 @@ pub fn run(arguments: PredictArguments) -> Result<()> {
     let batch = usize::from(arguments.batch);
     for path in &arguments.images {
         match items_at(path) {
-            Ok(items) => detector.features(&items, batch, &limits, |item, feature| {
-                output.image(&item.path, feature)
+            Ok(items) => detector.features(&items, batch, &limits, [method], |item, found| {
+                output.image(&item.path, found)
             })?,
             Err(error) => output.error(path, &format!("{error:#}"))?,
         }
@@ -145,11 +145,11 @@ struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    fn image(&mut self, path: &Path, feature: Result<&[f32], String>) -> Result<()> {
+    fn image(&mut self, path: &Path, found: Result<ImageFeatures, String>) -> Result<()> {
         let file = path.display().to_string();
-        let judged = match feature {
-            Ok(feature) => self
-                .verdict(&file, feature)
+        let judged = match found {
+            Ok(image) => self
+                .verdict(&file, &image)
                 .map_err(|error| format!("{error:#}")),
             Err(reason) => Err(reason),
         };
@@ -161,12 +161,12 @@ impl<'a> Output<'a> {
 
     /// The line of an image. Whatever is wrong with its numbers is that image's error, not the
     /// end of the others.
-    fn verdict<'b>(&self, file: &'b str, feature: &[f32]) -> Result<Line<'b>>
+    fn verdict<'b>(&self, file: &'b str, image: &ImageFeatures) -> Result<Line<'b>>
     where
         'a: 'b,
     {
         let detector = self.detector;
-        let similarities = detector.classes.similarities(feature)?;
+        let similarities = detector.classes.compare(image)?;
         let settings = &self.entry.settings;
         let explained = self.method.explain(&similarities.one()?, settings)?;
         let name = |class: usize| {

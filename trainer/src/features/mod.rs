@@ -41,6 +41,6 @@ pub use merge::merge;
 pub use patches::encode_patches;
 pub use prepare::prepare;
 pub use shard::{Shard, is_finished, select};
-pub use stream::{forward_pixels, in_batches};
+pub use stream::{forward_patches, forward_pixels, in_batches};
 pub use usable::usable;
 pub use writer::unfinished;

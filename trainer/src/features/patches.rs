@@ -4,9 +4,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use burn::tensor::{Device, Tensor, TensorData};
-use rayon::prelude::*;
+use anyhow::{Result, bail};
+use burn::tensor::Device;
 use shared::clip::preprocess::DecodeLimits;
 
 use super::cache::FeatureCache;
@@ -14,7 +13,7 @@ use super::journal::Entry;
 use super::key::hexadecimal;
 use super::layout::{CacheHeader, FeaturePrecision};
 use super::prepare::prepare;
-use super::stream::in_batches;
+use super::stream::{forward_patches, in_batches};
 use super::writer::CacheWriter;
 use crate::data::Dataset;
 use crate::model::{LoadedImageTower, ModelDirectory};
@@ -39,15 +38,10 @@ pub fn encode_patches(
 ) -> Result<FeatureCache> {
     let config = &model.config;
     let side = config.preprocessing.size as usize;
-    let forward = |pixels: Vec<f32>| -> Result<Vec<f32>> {
-        let data = TensorData::new(pixels, [1, 3, side, side]);
-        let patches = loaded.tower.patches(Tensor::<4>::from_data(data, device));
-        patches
-            .into_data()
-            .try_into_vec::<f32>()
-            .context("reading features of patches from the device")
+    let forward = |pixels: Vec<f32>, images: usize| {
+        forward_patches(&loaded.tower, &config.preprocessing, device, pixels, images)
     };
-    let width = forward(vec![0.0; 3 * side * side])?.len();
+    let width = forward(vec![0.0; 3 * side * side], 1)?.len();
     let header = CacheHeader {
         classes: features.classes().to_vec(),
         model: config.name.clone(),
@@ -100,19 +94,17 @@ pub fn encode_patches(
         TOGETHER,
         |item| prepare(&item.path, &config.preprocessing, limits),
         |items, prepared| {
-            let encoded: Vec<Vec<f32>> = items
-                .iter()
-                .zip(prepared)
-                .collect::<Vec<_>>()
-                .into_par_iter()
-                .map(|(item, image)| match image {
-                    Ok(pixels) => forward(pixels),
+            let mut pixels = Vec::new();
+            for (item, image) in items.iter().zip(prepared) {
+                match image {
+                    Ok(image) => pixels.extend(image),
                     Err(reason) => bail!("{}: {reason}", item.path.display()),
-                })
-                .collect::<Result<_>>()?;
-            for (item, patches) in items.iter().zip(encoded) {
+                }
+            }
+            let encoded = forward(pixels, items.len())?;
+            for (item, patches) in items.iter().zip(encoded.chunks_exact(width)) {
                 let hash = features.hash(written).map_or(String::new(), hexadecimal);
-                writer.push(&item.name, item.label, &hash, &patches)?;
+                writer.push(&item.name, item.label, &hash, patches)?;
                 written += 1;
                 progress.advance(1);
             }

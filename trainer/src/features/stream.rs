@@ -3,7 +3,7 @@
 use std::sync::mpsc::sync_channel;
 
 use anyhow::{Result, anyhow};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use rayon::prelude::*;
 use shared::clip::{ImageTower, Preprocessing};
 
@@ -55,35 +55,50 @@ pub fn forward_pixels(
     pixels: Vec<f32>,
     images: usize,
 ) -> Result<Vec<f32>> {
-    if images == 0 {
-        return Ok(Vec::new());
-    }
-    let size = preprocessing.size as usize;
-    if *device != Device::flex() {
-        return forward_batch(tower, size, device, pixels, images);
-    }
-    let features: Vec<Vec<f32>> = pixels
-        .par_chunks_exact(3 * size * size)
-        .map(|image| forward_batch(tower, size, device, image.to_vec(), 1))
-        .collect::<Result<_>>()?;
-    Ok(features.concat())
+    let forward = |pixels| tower.forward(pixels).try_into_data();
+    forward_with(forward, preprocessing, device, pixels, images)
 }
 
-fn forward_batch(
+/// The same for features of patches, `[images, patches, embed_dim]`.
+pub fn forward_patches(
     tower: &ImageTower,
-    size: usize,
+    preprocessing: &Preprocessing,
     device: &Device,
     pixels: Vec<f32>,
     images: usize,
 ) -> Result<Vec<f32>> {
-    let data = TensorData::new(pixels, [images, 3, size, size]);
-    let pixels = Tensor::<4>::from_data(data, device);
-    let features = tower.forward(pixels).try_into_data().map_err(|error| {
-        anyhow!("the image tower failed on a batch of {images} images: try a smaller --batch, or --device cpu ({error})")
-    })?;
-    features
-        .try_into_vec_as::<f32>()
-        .map_err(|error| anyhow!("the image tower's features cannot be read ({error:?})"))
+    let forward = |pixels| tower.patches(pixels).try_into_data();
+    forward_with(forward, preprocessing, device, pixels, images)
+}
+
+fn forward_with(
+    forward: impl Fn(Tensor<4>) -> Result<TensorData, ExecutionError> + Sync,
+    preprocessing: &Preprocessing,
+    device: &Device,
+    pixels: Vec<f32>,
+    images: usize,
+) -> Result<Vec<f32>> {
+    if images == 0 {
+        return Ok(Vec::new());
+    }
+    let size = preprocessing.size as usize;
+    let of_batch = |pixels: Vec<f32>, images: usize| {
+        let data = TensorData::new(pixels, [images, 3, size, size]);
+        let features = forward(Tensor::<4>::from_data(data, device)).map_err(|error| {
+            anyhow!("the image tower failed on a batch of {images} images: try a smaller --batch, or --device cpu ({error})")
+        })?;
+        features
+            .try_into_vec_as::<f32>()
+            .map_err(|error| anyhow!("the image tower's features cannot be read ({error:?})"))
+    };
+    if *device != Device::flex() {
+        return of_batch(pixels, images);
+    }
+    let features: Vec<Vec<f32>> = pixels
+        .par_chunks_exact(3 * size * size)
+        .map(|image| of_batch(image.to_vec(), 1))
+        .collect::<Result<_>>()?;
+    Ok(features.concat())
 }
 
 #[cfg(test)]

@@ -5,18 +5,20 @@ use burn::tensor::{Device, Tensor};
 use shared::bundle::{
     self, BundleContent, DataSource, Figures, Histogram, KnownAnswer, KnownInput, Licence, Map,
     MethodEntry, Precision, PromptEntry, Provenance, Role, TensorGroup, TensorValues, Tensors,
-    TextFile, class_feature_tensors, decode_tensors, encode_tensors, generated_pixels, tensor_name,
+    TextFile, class_feature_tensors, decode_tensors, encode_tensors, generated_pixels, mean_patch,
+    tensor_name,
 };
-use shared::clip::ImageTower;
+use shared::clip::{ClipConfig, ImageTower};
 use shared::metric::OodRates;
-use shared::score::{Input, Method};
+use shared::score::Method;
 
 use super::config::TrainingConfig;
 use super::evaluate::Evaluation;
 use super::experiment::Experiment;
 use super::map::FigureMap;
+use super::outsiders::outsiders;
 use super::run::Learned;
-use crate::features::forward_pixels;
+use crate::features::{forward_patches, forward_pixels};
 use crate::model::{IMAGE_FILE, ModelDirectory, TEXT_FILE};
 use crate::report::{PromptSimilarities, Report};
 
@@ -65,12 +67,26 @@ pub fn files(input: &BundleInput, precision: Precision) -> Result<Vec<(String, V
         tensor_name::POSITIVE_CONTEXT.to_owned(),
         context(&input.learned.positive_contexts, true)?,
     )]);
-    if let Some(negative) = &input.learned.negative_contexts {
-        contexts.insert(
-            tensor_name::NEGATIVE_CONTEXT.to_owned(),
-            context(negative, false)?,
-        );
+    for (name, learned, single) in [
+        (
+            tensor_name::NEGATIVE_CONTEXT,
+            &input.learned.negative_contexts,
+            false,
+        ),
+        (
+            tensor_name::LOCOOP_CONTEXT,
+            &input.learned.locoop_contexts,
+            true,
+        ),
+    ] {
+        if let Some(learned) = learned {
+            contexts.insert(name.to_owned(), context(learned, single)?);
+        }
     }
+    let outsiders = outsiders(input.experiment)?
+        .map(|photos| (tensor_name::OUTSIDERS.to_owned(), photos))
+        .into_iter()
+        .collect();
     let group = |role, precision, tensors| TensorGroup {
         role,
         precision,
@@ -106,6 +122,7 @@ pub fn files(input: &BundleInput, precision: Precision) -> Result<Vec<(String, V
             group(Role::TextTower, precision, stored(TEXT_FILE)?),
             group(Role::Features, Precision::F16, features),
             group(Role::Prompts, Precision::F32, contexts),
+            group(Role::Outsiders, Precision::F16, outsiders),
         ],
         texts,
     };
@@ -116,19 +133,53 @@ fn known_answers(input: &BundleInput, image: &Tensors) -> Result<Vec<KnownAnswer
     let device = Device::flex();
     let config = &input.model.config;
     let tower = ImageTower::load(image, config, &device)?;
+    let patches = input.experiment.has_patches();
     KNOWN_SEEDS
         .into_iter()
         .map(|seed| {
             let pixels = generated_pixels(seed, config.image.image_size());
-            let feature = forward_pixels(&tower, &config.preprocessing, &device, pixels, 1)?;
+            let found = known_features(&tower, config, &device, pixels, patches)?;
             Ok(KnownAnswer {
                 name: format!("generated picture {seed}"),
                 input: KnownInput::Seed { seed },
-                feature,
+                feature: found.feature,
+                mean_patch: found.mean_patch,
                 tolerance: KNOWN_TOLERANCE,
             })
         })
         .collect()
+}
+
+/// What a device must find in a picture.
+pub struct KnownFeatures {
+    /// `[embed_dim]`.
+    pub feature: Vec<f32>,
+    /// `[embed_dim]`; empty without patches.
+    pub mean_patch: Vec<f32>,
+}
+
+/// Encodes `pixels` `[3, size, size]` as known answers have it.
+///
+/// # Errors
+/// When the tower's result cannot be read.
+pub fn known_features(
+    tower: &ImageTower,
+    config: &ClipConfig,
+    device: &Device,
+    pixels: Vec<f32>,
+    patches: bool,
+) -> Result<KnownFeatures> {
+    let mean_patch = match patches {
+        true => {
+            let patches = forward_patches(tower, &config.preprocessing, device, pixels.clone(), 1)?;
+            mean_patch(&patches, config.embed_dim)
+        }
+        false => Vec::new(),
+    };
+    Ok(KnownFeatures {
+        feature: forward_pixels(tower, &config.preprocessing, device, pixels, 1)?,
+        mean_patch,
+    })
 }
 
 /// Shared contexts lose the axis of classes; positive ones that of contexts as well.
@@ -188,9 +239,10 @@ fn methods(input: &BundleInput) -> Result<Vec<MethodEntry>> {
         .collect()
 }
 
-/// Whether the bundle's reader will have what the method needs: the bundle leaves out LoCoOp's prompts.
+/// Whether the bundle's reader will have what the method needs.
 fn offered(input: &BundleInput, method: &dyn Method) -> bool {
-    input.learned.classes.offers(method, false) && !method.needs().contains(&Input::LoCoOp)
+    let patches = input.experiment.has_patches();
+    input.learned.classes.offers(method, patches)
 }
 
 fn figures(input: &BundleInput) -> Result<Figures> {

@@ -168,7 +168,7 @@ impl Scorer<'_> {
         set: &ImageSet,
         of: impl Fn(&SimilarityRows) -> Result<Vec<T>, ScoreError> + Sync,
     ) -> Result<Vec<T>> {
-        let takes_patches = self.method.needs().iter().any(|need| need.takes_patches());
+        let takes_patches = self.method.takes_patches();
         let of_set = set.patches.as_ref().filter(|_| takes_patches);
         let gather = of_set.map(|patches| {
             move |places: Range<usize>| patches.gather(&places.collect::<Vec<usize>>())

@@ -13,6 +13,7 @@ pub mod map;
 pub mod module_checkpoint;
 pub mod negative;
 pub mod odin;
+pub mod outsiders;
 pub mod positive;
 pub mod probe;
 pub mod run;

@@ -1,14 +1,14 @@
 //! The state of the page and what changes it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use js_sys::{Array, Uint8Array};
 use shared::score::Verdict;
 use wasm_bindgen::prelude::*;
 use web::edited;
 use web::message::{
-    BundleSource, DeviceChoice, Opened, Order, PhotoId, Reading, Report, UnknownWords,
+    BundleSource, DeviceChoice, Opened, Order, PhotoId, Reading, Report, Scores, UnknownWords,
 };
 use web::queue::Queue;
 use web::record::Record;
@@ -43,14 +43,14 @@ pub struct App {
     pub(super) source: Option<(BundleSource, Vec<File>)>,
     pub(super) device: DeviceChoice,
     classes: Vec<String>,
-    edited: bool,
+    pub(super) edited: bool,
     /// Whether the worker is at other class names.
     pub(super) choosing: bool,
     /// Whether the worker died over the names that stand in the class panel.
     pub(super) unapplied: bool,
     /// With edited classes, for each method: see [`Report::Scored`].
     outsiders: BTreeMap<String, Vec<f64>>,
-    method: String,
+    pub(super) method: String,
     thresholds: BTreeMap<String, f64>,
     view: &'static str,
     chosen: Option<PhotoId>,
@@ -340,10 +340,10 @@ impl App {
         classes: Vec<String>,
         edited: bool,
         unknown: &[UnknownWords],
-        photos: Vec<(PhotoId, web::message::Scores)>,
+        photos: Vec<(PhotoId, Scores)>,
     ) {
         (self.classes, self.edited) = (classes, edited);
-        let mut known = Vec::new();
+        let mut known = BTreeSet::new();
         for (id, scores) in photos {
             if let Some(Photo {
                 outcome: Outcome::Read(reading, ..),
@@ -351,17 +351,19 @@ impl App {
             }) = self.photos.get_mut(&id)
             {
                 reading.scores = scores;
-                known.push(id);
+                reading.patches = false;
+                known.insert(id);
             }
         }
-        // A worker that was replaced does not know the photos of the one before it.
-        let lacking: Vec<PhotoId> = self
-            .photos
-            .iter()
-            .filter(|(id, photo)| photo.reading().is_some() && !known.contains(id))
-            .map(|(id, _)| *id)
-            .collect();
-        self.queue.add(lacking);
+        // A worker that was replaced does not know the photos of the one before it: what that one said
+        // was of other classes.
+        for (id, photo) in &mut self.photos {
+            if let Outcome::Read(reading, ..) = &mut photo.outcome
+                && !known.contains(id)
+            {
+                reading.scores = Scores::default();
+            }
+        }
         let own = self
             .opened
             .as_ref()
@@ -370,6 +372,7 @@ impl App {
             class_panel::show(&self.classes, edited, unknown, own);
         }
         self.choose_usable_method();
+        self.read_what_lacks();
         self.show_settings();
         self.show_all();
         self.pump();
@@ -416,8 +419,10 @@ impl App {
     /// Scores with another method.
     pub fn choose_method(&mut self, id: String) {
         self.method = id;
+        self.read_what_lacks();
         self.show_settings();
         self.show_all();
+        self.pump();
     }
 
     /// Moves the threshold; `None` for the bundle's own, or the one that goes with edited classes.
@@ -491,17 +496,14 @@ impl App {
             self.restart();
         }
         for id in dropped {
-            // A photo that was read before and waits to be read again stays as it is.
-            if self
-                .photos
-                .get(&id)
-                .is_some_and(|photo| photo.card.is_none())
-            {
-                self.photos.remove(&id);
+            // A photo that was read before stays, with what other methods say of it.
+            match self.photos.get_mut(&id) {
+                Some(photo) if photo.card.is_some() => photo.again = false,
+                _ => drop(self.photos.remove(&id)),
             }
         }
         self.show_queue();
-        self.show_tally();
+        self.show_all();
     }
 
     fn remove(&mut self, id: PhotoId) {
@@ -607,17 +609,18 @@ impl App {
         if !link.is_ready() || device_panel::is_loading() {
             return;
         }
+        let patches = self.takes_patches();
         while let Some(photos) = self.queue.next(opened.batch) {
             let blobs = photos.iter().filter_map(|id| self.photos.get(id));
             let blobs: Vec<JsValue> = blobs.map(|photo| photo.blob.clone().into()).collect();
-            link.send(&Order::Photos { photos }, blobs);
+            link.send(&Order::Photos { photos, patches }, blobs);
         }
         self.draw_soon();
     }
 
     fn read_all_again(&mut self) {
         for photo in self.photos.values_mut() {
-            photo.outcome = Outcome::Waiting;
+            (photo.outcome, photo.again) = (Outcome::Waiting, false);
         }
         self.queue.clear();
         self.queue_began = dom::now();
@@ -627,6 +630,7 @@ impl App {
     /// A photo came back.
     fn settle(&mut self, id: PhotoId) {
         self.queue.finish(id);
+        self.came_back(id);
         self.undrawn.push(id);
         self.pump();
     }
@@ -743,7 +747,7 @@ impl App {
 
     fn show_tally(&self) {
         let shown = self.photos.values().filter(|photo| photo.card.is_some());
-        let (mut count, mut inside, mut outside) = (0, 0, 0);
+        let (mut count, mut inside, mut outside, mut again) = (0, 0, 0, 0);
         let standard = self.standard();
         for photo in shown {
             count += 1;
@@ -753,14 +757,17 @@ impl App {
             {
                 Some(Verdict::In) => inside += 1,
                 Some(Verdict::Out) => outside += 1,
-                None => {}
+                None => again += usize::from(photo.again),
             }
         }
         dom::by_id::<HtmlElement>("tally").set_hidden(count == 0);
         take_away::allow(count > 0);
         let mut text = format!("{}: {inside} in, {outside} out", wording::photos(count));
-        if count > inside + outside {
-            text.push_str(&format!(", {} not read", count - inside - outside));
+        let unread = count - inside - outside - again;
+        for (count, what) in [(again, "being read again"), (unread, "not read")] {
+            if count > 0 {
+                text.push_str(&format!(", {count} {what}"));
+            }
         }
         dom::by_id::<Element>("tally-text").set_text_content(Some(&text));
     }

@@ -1,8 +1,8 @@
 //! The card of a photo.
 //!
 //! For tests and scripts each card carries `data-file`, `data-verdict` (`in`, `out` or
-//! `error`), `data-class` (the class, or the nearest one of what is out), `data-score` (in full)
-//! and `data-device` (`gpu` or `cpu`).
+//! `error`; none while it is read again), `data-class` (the class, or the nearest one of what is out),
+//! `data-score` (in full) and `data-device` (`gpu` or `cpu`).
 
 use js_sys::Reflect;
 use shared::score::Verdict;
@@ -141,10 +141,8 @@ impl Card {
                 dom::set(&self.root, "title", &format!("Computed on {device_name}"));
                 match photo.score(standard) {
                     Some(score) => self.show_score(score, standard, reading.note.as_deref()),
-                    None => self.show_trouble(&format!(
-                        "{} cannot score against edited classes; choose another method.",
-                        standard.method_name()
-                    )),
+                    None if photo.again => self.show_waiting(&photo.lack(standard)),
+                    None => self.show_trouble(&photo.lack(standard)),
                 }
             }
             _ => {}
@@ -165,13 +163,24 @@ impl Card {
     }
 
     fn show_trouble(&self, message: &str) {
+        self.show_no_verdict("#sign-error", "Not read", message);
         dom::set(&self.root, "data-verdict", "error");
+    }
+
+    /// There will be a verdict; until then there is no attribute of one either.
+    fn show_waiting(&self, message: &str) {
+        self.show_no_verdict("#sign-again", "Reading again", message);
+        // Removing what is not there is no error.
+        let _ = self.root.remove_attribute("data-verdict");
+    }
+
+    fn show_no_verdict(&self, sign: &str, word: &str, message: &str) {
         for attribute in ["data-class", "data-score"] {
             // Removing what is not there is no error.
             let _ = self.root.remove_attribute(attribute);
         }
-        dom::set(&self.sign, "href", "#sign-error");
-        self.word.set_text_content(Some("Not read"));
+        dom::set(&self.sign, "href", sign);
+        self.word.set_text_content(Some(word));
         self.name.set_text_content(None);
         self.trouble.set_text_content(Some(message));
     }

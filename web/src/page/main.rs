@@ -1,6 +1,8 @@
 //! The main thread: draws and listens. The model is in the worker.
 
 #[cfg(target_arch = "wasm32")]
+mod again;
+#[cfg(target_arch = "wasm32")]
 mod announcer;
 #[cfg(target_arch = "wasm32")]
 mod app;

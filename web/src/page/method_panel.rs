@@ -29,8 +29,17 @@ pub fn start() {
 /// Whether the method can score against the classes: for edited ones there are their prompts, but
 /// no linear probe and no labels mined far from them.
 pub fn is_usable(id: &str, edited: bool) -> bool {
-    let of_names =
-        |input: &Input| matches!(input, Input::Positive | Input::Negative | Input::ZeroShot);
+    let of_names = |input: &Input| {
+        matches!(
+            input,
+            Input::Positive
+                | Input::Negative
+                | Input::ZeroShot
+                | Input::PatchZeroShot
+                | Input::LoCoOp
+                | Input::PatchLoCoOp
+        )
+    };
     method(id).is_some_and(|method| !edited || method.needs().iter().all(of_names))
 }
 
@@ -56,8 +65,11 @@ pub fn show(standard: &Standard, edited: bool) {
         input.set_checked(id == standard.method);
         input.set_disabled(!is_usable(&id, edited));
     }
-    let equation = method(standard.method).map_or("", |method| method.equation());
+    let chosen = method(standard.method);
+    let equation = chosen.map_or("", |method| method.equation());
     dom::by_id::<Element>("method-equation").set_text_content(Some(equation));
+    let again = chosen.is_some_and(|method| method.takes_patches());
+    dom::by_id::<HtmlElement>("method-patches").set_hidden(!again);
 }
 
 fn choice(entry: &MethodEntry) -> HtmlElement {

@@ -7,6 +7,7 @@ use web::wording;
 use web_sys::{Blob, Url};
 
 use super::card::Card;
+use super::method_panel;
 
 /// A photo and what is known of it.
 pub struct Photo {
@@ -16,6 +17,8 @@ pub struct Photo {
     pub blob: Blob,
     /// What came of it.
     pub outcome: Outcome,
+    /// Whether it was read, and waits to be read again.
+    pub again: bool,
     /// Its card, once there is something to show.
     pub card: Option<Card>,
     /// Address of its thumbnail.
@@ -100,6 +103,7 @@ impl Photo {
             name,
             blob,
             outcome: Outcome::Waiting,
+            again: false,
             card: None,
             thumbnail: None,
             detail: String::new(),
@@ -137,10 +141,24 @@ impl Photo {
                 Verdict::Out => "out, none of these".to_owned(),
             })
         });
+        let verdict = verdict.unwrap_or_else(|| match self.again {
+            true => "being read again".to_owned(),
+            false => "no verdict".to_owned(),
+        });
+        format!("{}: {verdict}.", self.name)
+    }
+
+    /// Why a photo that was read has no score by the chosen method.
+    pub fn lack(&self, standard: &Standard) -> String {
+        let name = standard.method_name();
+        if self.again {
+            return format!("It is read again, for {name}.");
+        }
+        if !method_panel::is_usable(standard.method, standard.outsiders.is_some()) {
+            return format!("{name} cannot score against edited classes; choose another method.");
+        }
         format!(
-            "{}: {}.",
-            self.name,
-            verdict.unwrap_or_else(|| "no verdict".to_owned())
+            "It was not read again for {name}, because that was cancelled: choose another method and then {name}."
         )
     }
 
@@ -158,6 +176,9 @@ impl Photo {
                 record.device.clone_from(device);
                 record.milliseconds = Some(reading.timings.together());
             }
+        }
+        if self.reading().is_some() && self.score(standard).is_none() {
+            record.error = Some(self.lack(standard));
         }
         if let Some(score) = self.score(standard) {
             let explanation = &score.explanation;

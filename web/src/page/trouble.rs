@@ -95,6 +95,7 @@ impl App {
         if let Some(photo) = self.photos.get_mut(&id) {
             let message = "Reading it took more memory than the browser gives, or broke the program. Scale the photo down and try again.";
             photo.outcome = Outcome::Unreadable(message.to_owned());
+            photo.again = false;
             photo.detail = cause.to_owned();
         }
         self.undrawn.push(id);

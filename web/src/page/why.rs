@@ -111,7 +111,8 @@ fn text(id: &str, text: &str) {
 /// The verdict's reasons in two sentences.
 fn summary(photo: &Photo, standard: &Standard) -> String {
     let (Some(score), Some(reading)) = (photo.score(standard), photo.reading()) else {
-        return "There is no verdict on this photo.".to_owned();
+        let lack = photo.reading().map(|_| photo.lack(standard));
+        return lack.unwrap_or_else(|| "There is no verdict on this photo.".to_owned());
     };
     let explanation = &score.explanation;
     let class = standard.class(explanation.predicted);

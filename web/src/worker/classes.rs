@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use burn::tensor::Device;
-use shared::bundle::{Bundle, Role, Tensors, tensor_name};
+use shared::bundle::{Bundle, Outsiders, Role, Tensors, tensor_name};
 use shared::clip::text::TokenEmbedding;
 use shared::clip::text::direct::{DirectTextTower, Suffixes, Tape};
 use shared::clip::tokenizer::KnownWords;
 use shared::clip::{TextTower, Tokenizer, Weights};
 use shared::prompt::{suffixes, template};
-use shared::score::ClassFeatures;
+use shared::score::{ClassFeatures, ImageFeatures};
 use web::message::UnknownWords;
 
 /// Names that go through the tower at a time: what they need in memory grows with it.
@@ -26,8 +26,12 @@ pub struct TextSide {
     negative: Option<Behind>,
     /// Of the hand-written words; none when the bundle has no such prompts.
     zero_shot: Option<Behind>,
-    /// Names that have been through the tower.
-    known: HashMap<String, NameFeatures>,
+    /// Of LoCoOp's context; none when the bundle has no such prompts.
+    locoop: Option<Behind>,
+    /// Photos of none of the bundle's classes.
+    outsiders: Outsiders,
+    /// What the tower makes of names, each as a list of one class.
+    known: HashMap<String, ClassFeatures>,
 }
 
 /// From a name to what is behind contexts.
@@ -72,21 +76,13 @@ impl Tower {
     }
 }
 
-/// What the tower makes of a name; rows of unit length.
-#[derive(Clone)]
-struct NameFeatures {
-    positive: Vec<f32>,
-    /// `[p, d]`.
-    negative: Vec<f32>,
-    zero_shot: Vec<f32>,
-}
-
 impl TextSide {
     /// Builds the text tower from its `tensors`, with the vocabulary and the contexts of `bundle`.
     ///
     /// # Errors
     /// What is missing or does not fit, in words.
-    pub fn new(bundle: &Bundle, tensors: &Tensors, own: &ClassFeatures) -> Result<Self, String> {
+    pub fn new(mut bundle: Bundle, tensors: &Tensors, own: &ClassFeatures) -> Result<Self, String> {
+        let outsiders = bundle.take_outsiders();
         let said = |error: &dyn std::fmt::Display| format!("{error}.");
         let device = Device::flex();
         let config = &bundle.manifest.model;
@@ -136,10 +132,9 @@ impl TextSide {
             Ok(tower.enter(values, shape))
         };
         let positive = behind(tensor_name::POSITIVE_CONTEXT)?;
-        let negative = match own.negative.is_empty() {
-            true => None,
-            false => Some(behind(tensor_name::NEGATIVE_CONTEXT)?),
-        };
+        let behind_if = |wanted: bool, name| wanted.then(|| behind(name)).transpose();
+        let negative = behind_if(!own.negative.is_empty(), tensor_name::NEGATIVE_CONTEXT)?;
+        let locoop = behind_if(!own.locoop.is_empty(), tensor_name::LOCOOP_CONTEXT)?;
         let zero_shot = (!own.zero_shot.is_empty()).then(|| {
             let words = tower
                 .tokenizer
@@ -150,6 +145,8 @@ impl TextSide {
             positive,
             negative,
             zero_shot,
+            locoop,
+            outsiders,
             tower,
             words,
             known: HashMap::new(),
@@ -174,33 +171,18 @@ impl TextSide {
             .cloned()
             .collect();
         for names in new.chunks(TOGETHER) {
-            self.encode(names);
+            self.encode(names, own);
         }
-        let mut features = ClassFeatures {
-            embed_dim: own.embed_dim,
-            logit_scale: own.logit_scale,
-            ..ClassFeatures::default()
-        };
-        let rows: Vec<&NameFeatures> = names
-            .iter()
-            .filter_map(|name| self.known.get(name))
-            .collect();
-        let contexts = rows
-            .first()
-            .map_or(0, |row| row.negative.len() / own.embed_dim.max(1));
-        for row in &rows {
-            features.positive.extend(&row.positive);
-            features.zero_shot.extend(&row.zero_shot);
-        }
-        // Context by context, as scores take them.
-        for context in 0..contexts {
-            let range = context * own.embed_dim..(context + 1) * own.embed_dim;
-            for row in &rows {
-                features.negative.extend(&row.negative[range.clone()]);
-            }
-        }
+        let known = names.iter().filter_map(|name| self.known.get(name));
+        let features = ClassFeatures::join(&known.collect::<Vec<_>>());
         features.check().map_err(|error| format!("{error}."))?;
         Ok(features)
+    }
+
+    /// Photos of none of the bundle's classes, with their patches; none in a bundle without methods
+    /// that take these.
+    pub fn outsiders(&self) -> Vec<ImageFeatures<'_>> {
+        self.outsiders.photos()
     }
 
     /// Names with words that the tower was never trained on.
@@ -223,50 +205,34 @@ impl TextSide {
         if !self.known.is_empty() {
             return;
         }
-        let (width, classes) = (own.embed_dim, bundle.manifest.classes.len());
-        let row = |rows: &[f32], index: usize| {
-            rows.get(index * width..(index + 1) * width)
-                .unwrap_or_default()
-                .to_vec()
-        };
         for (index, name) in bundle.manifest.classes.iter().enumerate() {
-            let contexts = own.negative.len() / (width * classes).max(1);
-            let features = NameFeatures {
-                positive: row(&own.positive, index),
-                negative: (0..contexts)
-                    .flat_map(|context| row(&own.negative, context * classes + index))
-                    .collect(),
-                zero_shot: row(&own.zero_shot, index),
+            let features = ClassFeatures {
+                // Other names have no such prompts.
+                no: Vec::new(),
+                named: Vec::new(),
+                ..own.of_classes(&[index])
             };
             self.known.insert(name.clone(), features);
         }
     }
 
-    fn encode(&mut self, names: &[String]) {
+    fn encode(&mut self, names: &[String], own: &ClassFeatures) {
         let tower = &self.tower;
         let encoded = |behind: Option<&mut Behind>| {
             behind.map_or_else(Vec::new, |behind| tower.encode(names, behind))
         };
-        let positive = encoded(Some(&mut self.positive));
-        let negative = encoded(self.negative.as_mut());
-        let zero_shot = encoded(self.zero_shot.as_mut());
-        let width = positive.len() / names.len();
-        let row = |values: &[f32], index: usize| {
-            values
-                .get(index * width..(index + 1) * width)
-                .unwrap_or_default()
-                .to_vec()
+        let features = ClassFeatures {
+            embed_dim: own.embed_dim,
+            logit_scale: own.logit_scale,
+            positive: encoded(Some(&mut self.positive)),
+            negative: encoded(self.negative.as_mut()),
+            zero_shot: encoded(self.zero_shot.as_mut()),
+            locoop: encoded(self.locoop.as_mut()),
+            ..ClassFeatures::default()
         };
-        let contexts = negative.len() / (width * names.len()).max(1);
         for (index, name) in names.iter().enumerate() {
-            let features = NameFeatures {
-                positive: row(&positive, index),
-                negative: (0..contexts)
-                    .flat_map(|context| row(&negative, context * names.len() + index))
-                    .collect(),
-                zero_shot: row(&zero_shot, index),
-            };
-            self.known.insert(name.clone(), features);
+            self.known
+                .insert(name.clone(), features.of_classes(&[index]));
         }
     }
 }

@@ -47,26 +47,30 @@ impl Model {
         Ok((model, files))
     }
 
-    /// Preprocessed photos `[batch, 3, size, size]`, one after the other → image features,
-    /// `[embed_dim]` each, not normalised.
+    /// Preprocessed photos `[batch, 3, size, size]`, one after the other → what is known of each; with
+    /// its patches if asked for.
     ///
     /// # Errors
     /// What the device says when its result cannot be read.
-    pub async fn encode(&self, pixels: Vec<f32>) -> Result<Vec<Vec<f32>>, String> {
-        let one = 3 * self.size * self.size;
-        let batch = pixels.len() / one;
+    pub async fn encode(&self, pixels: Vec<f32>, patches: bool) -> Result<Vec<Encoded>, String> {
+        let batch = pixels.len() / (3 * self.size * self.size);
         let data = TensorData::new(pixels, [batch, 3, self.size, self.size]);
-        let features = self
-            .tower
-            .forward(Tensor::<4>::from_data(data, &self.device));
-        let data = features
-            .into_data_async()
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        let values: Vec<f32> = data.try_to_vec().map_err(|error| format!("{error:?}"))?;
-        Ok(values
+        let pixels = Tensor::<4>::from_data(data, &self.device);
+        // Not from the patches' mean, where the tower has that: a photo's feature is to the last bit
+        // the same whether its patches are wanted or not.
+        let features = values(self.tower.forward(pixels.clone())).await?;
+        let patches = match patches {
+            true => values(self.tower.patches(pixels)).await?,
+            false => Vec::new(),
+        };
+        let of_one = patches.len() / batch.max(1);
+        Ok(features
             .chunks_exact(self.width)
-            .map(<[f32]>::to_vec)
+            .enumerate()
+            .map(|(photo, feature)| Encoded {
+                feature: feature.to_vec(),
+                patches: patches[photo * of_one..][..of_one].to_vec(),
+            })
             .collect())
     }
 
@@ -81,25 +85,45 @@ impl Model {
             let pixels = bundle
                 .known_pixels(answer)
                 .map_err(|error| error.to_string())?;
-            let features = self.encode(pixels).await?;
-            let found = features.first().map_or(&[][..], Vec::as_slice);
-            worst = worst.max(self.judge(answer, found)?);
+            let patches = !answer.mean_patch.is_empty();
+            let found = self.encode(pixels, patches).await?;
+            let found = found.into_iter().next().unwrap_or_default();
+            worst = worst.max(judge(answer, "", answer.error(&found.feature))?);
+            if patches {
+                let error = answer.error_of_patches(&found.patches);
+                worst = worst.max(judge(answer, "the patches of ", error)?);
+            }
         }
         Ok((!answers.is_empty()).then_some((answers.len(), worst)))
     }
+}
 
-    fn judge(&self, answer: &KnownAnswer, found: &[f32]) -> Result<f32, String> {
-        match answer.error(found) {
-            Some(error) if answer.accepts(found) => Ok(error),
-            Some(error) => Err(format!(
-                "it computes wrongly: “{}” comes out {:.1e} off, where {:.1e} is allowed",
-                answer.name, error, answer.tolerance
-            )),
-            None => Err(format!(
-                "it computes wrongly: “{}” comes out as no number",
-                answer.name
-            )),
-        }
+/// What is known of a photo, not normalised.
+#[derive(Default)]
+pub struct Encoded {
+    /// `[embed_dim]`.
+    pub feature: Vec<f32>,
+    /// `[patches, embed_dim]`; empty where they were not asked for.
+    pub patches: Vec<f32>,
+}
+
+async fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String> {
+    let data = tensor.into_data_async().await;
+    let data = data.map_err(|error| format!("{error:?}"))?;
+    data.try_to_vec().map_err(|error| format!("{error:?}"))
+}
+
+fn judge(answer: &KnownAnswer, what: &str, error: Option<f32>) -> Result<f32, String> {
+    match error {
+        Some(off) if answer.accepts(error) => Ok(off),
+        Some(off) => Err(format!(
+            "it computes wrongly: {what}“{}” comes out {off:.1e} off, where {:.1e} is allowed",
+            answer.name, answer.tolerance
+        )),
+        None => Err(format!(
+            "it computes wrongly: {what}“{}” comes out as no number",
+            answer.name
+        )),
     }
 }
 

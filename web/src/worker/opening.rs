@@ -17,11 +17,12 @@ use super::source::Source;
 use super::{browser, line};
 
 /// Roles that only other class names need; they are fetched when the first such name comes.
-const LAZY: [Role; 4] = [
+const LAZY: [Role; 5] = [
     Role::TextTower,
     Role::Vocabulary,
     Role::Words,
     Role::Prompts,
+    Role::Outsiders,
 ];
 
 /// Opens a bundle on the device that was chosen, or on the CPU with the reason why not.
@@ -61,7 +62,7 @@ pub async fn open(
         classes: manifest.classes.clone(),
         methods: manifest
             .usable_methods()
-            .filter(|(_, method)| own.offers(*method, false))
+            .filter(|(_, method)| own.offers(*method, true))
             .map(|(entry, _)| entry.clone())
             .collect(),
         figures: manifest.figures.clone(),
@@ -99,17 +100,14 @@ pub async fn text_side(
     own: &ClassFeatures,
 ) -> Result<TextSide, String> {
     let small = of_roles(manifest, |role| {
-        matches!(
-            role,
-            Role::Vocabulary | Role::Words | Role::Prompts | Role::Features
-        )
+        role == Role::Features || (LAZY.contains(&role) && role != Role::TextTower)
     });
     let tower = of_roles(manifest, |role| role == Role::TextTower);
     let report = |loaded, total| Report::LoadingClasses { loaded, total };
     let mut files = Arrivals::start(source, small.iter().chain(&tower).cloned(), report);
     let bundle = read(manifest, &small, &mut files).await?;
     let tensors = model::tensors(&mut files, |tensor| tensor).await?;
-    TextSide::new(&bundle, &tensors, own)
+    TextSide::new(bundle, &tensors, own)
 }
 
 fn of_roles(manifest: &Manifest, wanted: impl Fn(Role) -> bool) -> Vec<FileEntry> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use shared::bundle::{Bundle, Manifest};
 use shared::clip::preprocess::preprocess;
-use shared::score::ClassFeatures;
+use shared::score::{ClassFeatures, ImageFeatures};
 use wasm_bindgen::prelude::*;
 use web::message::{DeviceKind, Order, PhotoId, Reading, Report, Timings};
 use web::scoring;
@@ -56,7 +56,7 @@ pub async fn obey((order, attachments): Received) {
     };
     match order {
         Order::Open { .. } => {}
-        Order::Photos { photos } => session.read(&photos, attachments).await,
+        Order::Photos { photos, patches } => session.read(&photos, patches, attachments).await,
         Order::Classes { names } => session.change_classes(names).await,
         Order::Forget { photos } => session.photos.retain(|photo, _| !photos.contains(photo)),
     }
@@ -64,7 +64,7 @@ pub async fn obey((order, attachments): Received) {
 }
 
 impl Session {
-    async fn read(&mut self, photos: &[PhotoId], blobs: Vec<JsValue>) {
+    async fn read(&mut self, photos: &[PhotoId], patches: bool, blobs: Vec<JsValue>) {
         let mut pixels = Vec::new();
         let mut decoded = Vec::new();
         for (&id, blob) in photos.iter().zip(blobs) {
@@ -98,8 +98,8 @@ impl Session {
             return;
         }
         let began = browser::now();
-        let features = match self.model.encode(pixels).await {
-            Ok(features) => features,
+        let encoded = match self.model.encode(pixels, patches).await {
+            Ok(encoded) => encoded,
             // A GPU that gives no results is as good as lost, whether the browser said so yet or not.
             Err(message) if self.device == DeviceKind::Gpu => {
                 return line::send(&Report::DeviceLost { message });
@@ -107,11 +107,15 @@ impl Session {
             Err(cause) => return line::report_death(&cause),
         };
         let encode = (browser::now() - began) / decoded.len() as f64;
-        for ((id, (width, height), note, timings, thumbnail), feature) in
-            decoded.into_iter().zip(features)
+        for ((id, (width, height), note, timings, thumbnail), encoded) in
+            decoded.into_iter().zip(encoded)
         {
             let began = browser::now();
-            match self.score(&feature) {
+            let image = ImageFeatures {
+                global: &encoded.feature,
+                patches: &encoded.patches,
+            };
+            match self.score(&image) {
                 Ok(scores) => {
                     let timings = Timings {
                         encode,
@@ -124,10 +128,12 @@ impl Session {
                         note,
                         timings,
                         memory: browser::memory(),
+                        patches,
                         scores,
                     });
                     line::send_with(&Report::Photo { id, reading }, &thumbnail);
-                    self.photos.insert(id, feature);
+                    // Patches are dropped: they take fifty times the room and more.
+                    self.photos.insert(id, encoded.feature);
                 }
                 Err(error) => line::send(&Report::Unreadable {
                     id,
@@ -137,10 +143,10 @@ impl Session {
         }
     }
 
-    fn score(&self, feature: &[f32]) -> Result<web::message::Scores, scoring::ScoringError> {
+    fn score(&self, image: &ImageFeatures) -> Result<web::message::Scores, scoring::ScoringError> {
         let map = self.manifest.figures.map.as_ref();
-        let place = map.and_then(|map| scoring::place(feature, map, &self.map_features));
-        scoring::score(feature, &self.classes, &self.manifest.methods, place)
+        let place = map.and_then(|map| scoring::place(image.global, map, &self.map_features));
+        scoring::score(image, &self.classes, &self.manifest.methods, place)
     }
 
     async fn change_classes(&mut self, names: Vec<String>) {
@@ -149,18 +155,25 @@ impl Session {
             Err(message) => return line::send(&Report::ClassesRefused { message }),
         }
         let edited = names != self.manifest.classes;
-        let outsiders = match &self.manifest.figures.map {
-            Some(map) if edited => {
-                let methods = &self.manifest.methods;
-                scoring::outsiders(map, &self.map_features, &self.classes, methods)
-                    .unwrap_or_default()
-            }
-            _ => BTreeMap::new(),
+        let outsiders = match edited {
+            true => scoring::outsiders(
+                self.manifest.figures.map.as_ref(),
+                &self.map_features,
+                &self
+                    .text
+                    .as_ref()
+                    .map(TextSide::outsiders)
+                    .unwrap_or_default(),
+                &self.classes,
+                &self.manifest.methods,
+            )
+            .unwrap_or_default(),
+            false => BTreeMap::new(),
         };
         let photos = self
             .photos
             .iter()
-            .filter_map(|(id, feature)| Some((*id, self.score(feature).ok()?)));
+            .filter_map(|(id, feature)| Some((*id, self.score(&scoring::whole(feature)).ok()?)));
         let report = Report::Scored {
             edited,
             outsiders,
