@@ -9,6 +9,7 @@ pub mod class_list;
 #[cfg(target_arch = "wasm32")]
 pub mod constructors;
 pub mod edited;
+pub mod lines;
 pub mod message;
 pub mod plot;
 pub mod queue;

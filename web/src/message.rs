@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shared::bundle::{Figures, MethodEntry};
+use shared::bundle::{DataSource, Figures, MethodEntry};
 use shared::score::Explanation;
 
 /// The number of a photo, in the order in which photos came.
@@ -171,8 +171,10 @@ pub struct Opened {
     pub classes: Vec<String>,
     /// The methods that this program can compute, with thresholds and calibration.
     pub methods: Vec<MethodEntry>,
-    /// What the "why" view draws.
+    /// What the views draw.
     pub figures: Figures,
+    /// The images that it was learned from and measured on.
+    pub data: Vec<DataSource>,
     /// Whether class names can be edited.
     pub has_text_tower: bool,
     /// What computes.

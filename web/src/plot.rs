@@ -311,7 +311,7 @@ pub fn legend(name: &str, index: usize) -> String {
     )
 }
 
-fn opening(width: f64, height: f64, title: &str) -> String {
+pub(crate) fn opening(width: f64, height: f64, title: &str) -> String {
     format!(
         r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="{}">"#,
         escaped(title)
@@ -339,7 +339,7 @@ fn tone(name: &str, index: usize) -> usize {
 }
 
 /// Round values between `low` and `high`, about five.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
+pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let span = high - low;
     if !(span.is_finite() && span > 0.0) {
         return vec![low];
@@ -359,7 +359,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
     values
 }
 
-fn number(value: f64, span: f64) -> String {
+pub(crate) fn number(value: f64, span: f64) -> String {
     let digits = if span > 10.0 {
         0
     } else if span > 1.0 {
@@ -377,7 +377,7 @@ fn number(value: f64, span: f64) -> String {
     format!("{value:.digits$}").replace('-', "−")
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    BundleContent, DataSource, Figures, Histogram, KnownAnswer, KnownInput, Licence, Map, MapPoint,
-    MethodEntry, Precision, PromptEntry, Provenance, Role, TensorGroup, TensorValues, Tensors,
-    TextFile, class_feature_tensors, generated_pixels, tensor_name,
+    BundleContent, Curve, DataSource, Figures, Histogram, KnownAnswer, KnownInput, Licence, Loss,
+    Map, MapPoint, MethodEntry, Precision, PromptEntry, Provenance, Role, TensorGroup,
+    TensorValues, Tensors, TextFile, class_feature_tensors, generated_pixels, tensor_name,
 };
 use crate::clip::ClipConfig;
 use crate::metric::OodRates;
@@ -85,6 +85,10 @@ pub(super) fn content() -> BundleContent {
             .map(|(name, tensor)| (name.to_owned(), tensor))
             .collect::<Tensors>(),
     };
+    let curve = || Curve {
+        x: vec![0.0, 0.5, 1.0],
+        y: vec![0.0, 0.75, 1.0],
+    };
     let pixels = TensorValues::new([3, SIZE, SIZE], generated_pixels(9, SIZE)).unwrap();
     let answer = |name: &str, input| KnownAnswer {
         name: name.to_owned(),
@@ -130,6 +134,16 @@ pub(super) fn content() -> BundleContent {
                     })
                     .to_vec(),
             }),
+            roc: BTreeMap::from([(
+                "textures".to_owned(),
+                BTreeMap::from([("mcm".to_owned(), curve())]),
+            )]),
+            reliability: BTreeMap::from([("mcm".to_owned(), curve())]),
+            losses: vec![Loss {
+                stage: "Stage 1".to_owned(),
+                name: "cross-entropy".to_owned(),
+                curve: curve(),
+            }],
         },
         provenance: Provenance {
             data: vec![DataSource {

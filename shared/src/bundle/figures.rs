@@ -9,6 +9,7 @@ use crate::metric::MetricError;
 const MAX_SERIES: usize = 64;
 const MAX_BINS: usize = 1_000;
 const MAX_POINTS: usize = 50_000;
+const MAX_CURVE_POINTS: usize = 2_000;
 
 /// Data behind the figures of the page; the page draws them.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -22,6 +23,35 @@ pub struct Figures {
     /// Images and prompts in two dimensions (the paper's Fig. 4).
     #[serde(default)]
     pub map: Option<Map>,
+    /// False-positive rate → true-positive rate, by OOD set and method id.
+    #[serde(default)]
+    pub roc: BTreeMap<String, BTreeMap<String, Curve>>,
+    /// Mean confidence of the first choices in a bin → share of them that are right, by method id.
+    #[serde(default)]
+    pub reliability: BTreeMap<String, Curve>,
+    /// The losses of each stage of learning, in order.
+    #[serde(default)]
+    pub losses: Vec<Loss>,
+}
+
+/// A line through points.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Curve {
+    /// Ascending.
+    pub x: Vec<f64>,
+    /// As many.
+    pub y: Vec<f64>,
+}
+
+/// A loss, step by step.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Loss {
+    /// Of what: `Stage 1: positive prompts`.
+    pub stage: String,
+    /// Which: `cross-entropy`.
+    pub name: String,
+    /// Step → value.
+    pub curve: Curve,
 }
 
 /// Several distributions over the same bins.
@@ -179,7 +209,42 @@ impl Figures {
             text("figures.scores", method)?;
             histogram.check(&format!("figures.scores.{method}"))?;
         }
+        at_most("figures.roc", self.roc.len(), MAX_SERIES)?;
+        for (set, curves) in &self.roc {
+            text("figures.roc", set)?;
+            check_curves(&format!("figures.roc.{set}"), curves)?;
+        }
+        check_curves("figures.reliability", &self.reliability)?;
+        at_most("figures.losses", self.losses.len(), MAX_SERIES)?;
+        for (index, loss) in self.losses.iter().enumerate() {
+            let field = format!("figures.losses[{index}]");
+            text(&field, &loss.stage)?;
+            text(&field, &loss.name)?;
+            loss.curve.check(&field)?;
+        }
         self.map.as_ref().map_or(Ok(()), Map::check)
+    }
+}
+
+fn check_curves(field: &str, curves: &BTreeMap<String, Curve>) -> Result<(), BundleError> {
+    at_most(field, curves.len(), MAX_SERIES)?;
+    for (method, curve) in curves {
+        text(field, method)?;
+        curve.check(&format!("{field}.{method}"))?;
+    }
+    Ok(())
+}
+
+impl Curve {
+    fn check(&self, field: &str) -> Result<(), BundleError> {
+        at_most(field, self.x.len(), MAX_CURVE_POINTS)?;
+        finite(&format!("{field}.x"), &self.x)?;
+        finite(&format!("{field}.y"), &self.y)?;
+        if self.x.len() != self.y.len() || self.x.is_empty() || !self.x.is_sorted() {
+            let cause = "a curve has as many x as y, one or more, and its x ascend";
+            return Err(BundleError::field(field, cause));
+        }
+        Ok(())
     }
 }
 
@@ -228,6 +293,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn curves_are_whole_and_ascend() {
+        let with = |x: &[f64], y: &[f64]| {
+            let curve = Curve {
+                x: x.to_vec(),
+                y: y.to_vec(),
+            };
+            let loss = Loss {
+                curve,
+                ..Loss::default()
+            };
+            let figures = Figures {
+                losses: vec![loss],
+                ..Figures::default()
+            };
+            figures.check()
+        };
+        with(&[0.0, 1.0, 1.0], &[3.0, 2.0, 1.0]).unwrap();
+        for (x, y) in [
+            (&[0.0, 1.0][..], &[3.0][..]),
+            (&[1.0, 0.0], &[3.0, 2.0]),
+            (&[0.0], &[f64::NAN]),
+            (&[], &[]),
+        ] {
+            let error = with(x, y).unwrap_err().to_string();
+            assert!(error.contains("figures.losses[0]"), "{error}");
+        }
+        let long = vec![1.0; MAX_CURVE_POINTS + 1];
+        assert!(with(&long, &long).is_err());
     }
 
     #[test]

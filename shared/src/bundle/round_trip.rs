@@ -40,6 +40,7 @@ fn what_was_written_is_read() {
     assert_eq!(manifest.classes, written_content.classes);
     assert_eq!(manifest.prompts, written_content.prompts);
     assert_eq!(manifest.provenance, written_content.provenance);
+    assert_eq!(manifest.figures, written_content.figures);
     assert_eq!(manifest.known_answers, written_content.known_answers);
     let pairs = manifest.methods.iter().zip(&written_content.methods);
     for (read, written) in pairs {

@@ -146,6 +146,79 @@ fn methods_switch_without_reading_again() {
 }
 
 #[test]
+fn what_was_measured_can_be_seen() {
+    let stage = Stage::ready(&Options::default());
+    // From tab to tab by keyboard.
+    stage
+        .browser
+        .run("document.querySelector('#tab-verdicts').focus()");
+    stage.browser.press("\u{e014}\u{e014}");
+    let look = "
+        const text = (element) => element.textContent;
+        const view = document.querySelector('#view-measured');
+        return {
+            shown: !view.hidden && document.querySelector('#tab-measured').ariaSelected === 'true',
+            heads: [...view.querySelectorAll('thead th')].map(text),
+            methods: [...view.querySelectorAll('tbody th')].map(text),
+            cells: [...view.querySelectorAll('tbody tr')].map((row) => row.children.length),
+            figures: [...view.querySelectorAll('tbody tr')].map((row) => Number(row.children[2].textContent)),
+            current: [...view.querySelectorAll('[aria-current] th')].map(text),
+            roc: view.querySelectorAll('#figure-roc svg').length,
+            lines: view.querySelectorAll('#figure-roc .line').length,
+            reliability: view.querySelector('#figure-reliability .line')?.getAttribute('d'),
+            losses: view.querySelectorAll('#figure-losses svg').length,
+            data: [...view.querySelectorAll('#measured-data li')].map(text),
+        }";
+    let seen = stage.browser.run(look);
+    assert_eq!(seen["shown"], true, "{seen}");
+    let list = |seen: &Value, part: &str| seen[part].as_array().unwrap().clone();
+    let methods = list(&seen, "methods");
+    let offered = stage
+        .browser
+        .run("return document.querySelectorAll('#methods input').length");
+    assert_eq!(offered, methods.len());
+    for set in ["average", "drawings", "objects", "scenes", "textures"] {
+        assert!(list(&seen, "heads").contains(&json!(set)), "{seen}");
+    }
+    // A name, five times two rates, and how often the class is right.
+    assert!(list(&seen, "cells").iter().all(|cells| *cells == 12));
+    let rates: Vec<f64> = list(&seen, "figures")
+        .iter()
+        .map(|rate| rate.as_f64().unwrap())
+        .collect();
+    assert!(
+        rates.is_sorted() && rates[0] > 0.0 && rates[0] < 100.0,
+        "{rates:?}"
+    );
+    assert_eq!((&seen["roc"], &seen["losses"]), (&json!(4), &json!(2)));
+    assert_eq!(seen["lines"], 4 * methods.len());
+    let data = list(&seen, "data");
+    assert!(
+        data.iter()
+            .any(|set| set.as_str().unwrap().contains("Caltech-101")),
+        "{data:?}"
+    );
+
+    // Another method stands out when it is chosen, and its probabilities are other ones.
+    stage
+        .browser
+        .run("document.querySelector('#methods [value=msp]').click()");
+    let other = stage.browser.run(look);
+    assert_eq!(seen["current"], json!(["NegPrompt"]));
+    assert_eq!(other["current"], json!(["MSP"]));
+    assert!(other["reliability"].is_string());
+    assert_ne!(other["reliability"], seen["reliability"]);
+    stage.browser.screenshot("measured");
+    stage.browser.chromium(
+        "Emulation.setDeviceMetricsOverride",
+        json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true }),
+    );
+    let overflow = "return document.documentElement.scrollWidth - window.innerWidth";
+    assert!(stage.browser.run(overflow).as_i64().unwrap() <= 0);
+    stage.browser.screenshot("measured-phone");
+}
+
+#[test]
 fn classes_can_be_edited() {
     let stage = with_samples();
     let classes = "#classes";

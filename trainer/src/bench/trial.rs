@@ -17,7 +17,7 @@ use super::template::Template;
 use crate::model::ModelDirectory;
 use crate::output;
 use crate::progress::say;
-use crate::report::{LossFigure, Mistake, ScoredMethod, measure, reliability, similarity_figures};
+use crate::report::{LossFigure, Mistake, ScoredMethod, measure, similarity_figures};
 use crate::training::TrainingConfig;
 use crate::training::evaluate::{MethodScores, choose_settings, largest_similarities, score_with};
 use crate::training::experiment::{ClassSplit, Experiment};
@@ -234,13 +234,18 @@ fn row(
 ) -> Result<Row> {
     let labels = experiment.test.known_labels();
     let scored = [scored];
-    let measured = measure(&scored, &labels)?;
+    let mut measured = measure(&scored, &labels)?;
     let [scored] = scored;
     let mut method = measured.methods[0].clone();
     method.seconds = Some(seconds);
     let name = planned.name();
     let mut scores = measured.figures.scores[0].clone();
     scores.method.clone_from(&name);
+    let mut reliability = measured.figures.reliability.pop();
+    if let Some(figure) = &mut reliability {
+        figure.method.clone_from(&name);
+        figure.curve.name.clone_from(&name);
+    }
     let mut roc = measured.figures.roc;
     for curve in roc.iter_mut().flat_map(|figure| &mut figure.curves) {
         curve.name.clone_from(&name);
@@ -251,7 +256,7 @@ fn row(
         seconds,
         scores,
         roc,
-        reliability: reliability(&name, &scored.id_predictions, &experiment.test.labels),
+        reliability,
         mistakes: mistakes(experiment, &scored, method.threshold),
         method,
     })

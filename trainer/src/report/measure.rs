@@ -7,7 +7,7 @@ use shared::bundle::Histogram;
 use shared::metric;
 use shared::score::{Method, MethodSettings, Prediction, ScoreScale};
 
-use super::figures::{Figures, RocFigure, ScoreFigure, roc_curve};
+use super::figures::{Figures, RocFigure, ScoreFigure, reliability, roc_curve};
 use super::{MethodReport, SetReport};
 
 const HISTOGRAM_BINS: usize = 48;
@@ -55,6 +55,10 @@ pub fn measure(scored: &[ScoredMethod], id_labels: &[Option<usize>]) -> Result<M
         let figure = score_figure(of_method, row.threshold)
             .with_context(|| format!("cannot draw the scores of {name}"))?;
         measured.figures.scores.push(figure);
+        if let Some(labels) = &labels {
+            let of_method = reliability(name, &of_method.id_predictions, labels);
+            measured.figures.reliability.extend(of_method);
+        }
         measured.methods.push(row);
     }
     let sets = scored.first().map_or(&[][..], |first| &first.ood);

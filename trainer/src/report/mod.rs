@@ -25,8 +25,8 @@ use serde_json::Value;
 use shared::score::MethodSettings;
 
 pub use figures::{
-    AblationFigure, AblationRow, Figures, LossFigure, MapFigure, ReliabilityFigure, RocFigure,
-    ScoreFigure, SimilarityFigure, reliability,
+    AblationFigure, AblationRow, Curve, Figures, LossFigure, MapFigure, ReliabilityFigure,
+    RocFigure, ScoreFigure, SimilarityFigure,
 };
 pub use files::write as write_report;
 pub use html::write_html;

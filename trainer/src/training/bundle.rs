@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 use shared::bundle::{
-    self, BundleContent, DataSource, Figures, Histogram, KnownAnswer, KnownInput, Licence, Map,
-    MethodEntry, Precision, PromptEntry, Provenance, Role, TensorGroup, TensorValues, Tensors,
-    TextFile, class_feature_tensors, decode_tensors, encode_tensors, generated_pixels, mean_patch,
-    tensor_name,
+    self, BundleContent, Curve, DataSource, Figures, Histogram, KnownAnswer, KnownInput, Licence,
+    Loss, Map, MethodEntry, Precision, PromptEntry, Provenance, Role, TensorGroup, TensorValues,
+    Tensors, TextFile, class_feature_tensors, decode_tensors, encode_tensors, generated_pixels,
+    mean_patch, tensor_name,
 };
 use shared::clip::{ClipConfig, ImageTower};
 use shared::metric::OodRates;
@@ -20,12 +20,16 @@ use super::outsiders::outsiders;
 use super::run::Learned;
 use crate::features::{forward_patches, forward_pixels};
 use crate::model::{IMAGE_FILE, ModelDirectory, TEXT_FILE};
-use crate::report::{PromptSimilarities, Report};
+use crate::report::{self, PromptSimilarities, Report};
 
 /// Seeds of the pictures that a device must encode rightly before it is trusted.
 const KNOWN_SEEDS: [u64; 2] = [1, 2];
 /// How far a device's feature of a known picture may be off, relative to its length.
 const KNOWN_TOLERANCE: f32 = 0.01;
+/// Points of a ROC curve on the page.
+const ROC_POINTS: usize = 41;
+/// Points of a loss curve on the page.
+const LOSS_POINTS: usize = 100;
 /// Bins of the similarity histogram.
 const BINS: usize = 48;
 
@@ -269,6 +273,31 @@ fn figures(input: &BundleInput) -> Result<Figures> {
         .filter(|(scored, _)| offered(input, scored.method))
         .map(|(scored, figure)| (scored.method.id().to_owned(), figure.histogram.clone()))
         .collect();
+    let drawn = &input.evaluation.measured.figures;
+    let known = |name: &str| {
+        let mut scored = input.evaluation.scored.iter();
+        scored
+            .find(|scored| scored.method.name() == name && offered(input, scored.method))
+            .map(|scored| scored.method.id().to_owned())
+    };
+    let by_id = |curve: &report::Curve| Some((known(&curve.name)?, stored(curve, ROC_POINTS)));
+    let roc = drawn
+        .roc
+        .iter()
+        .map(|figure| {
+            let curves = figure.curves.iter().filter_map(by_id).collect();
+            (figure.set.clone(), curves)
+        })
+        .collect();
+    let reliability = drawn.reliability.iter();
+    let reliability = reliability.filter_map(|figure| by_id(&figure.curve));
+    let losses = input.report.figures.losses.iter().flat_map(|figure| {
+        figure.curves.iter().map(|curve| Loss {
+            stage: figure.stage.clone(),
+            name: curve.name.clone(),
+            curve: stored(curve, LOSS_POINTS),
+        })
+    });
     let map = Map {
         title: "Images and prompts, neighbours near each other (t-SNE)".into(),
         series: input.map.series.clone(),
@@ -278,7 +307,24 @@ fn figures(input: &BundleInput) -> Result<Figures> {
         similarity: Some(similarity),
         scores,
         map: Some(map),
+        roc,
+        reliability: reliability.collect(),
+        losses: losses.collect(),
     })
+}
+
+/// A curve of the report as the page gets it: fewer points and digits, as all of them together are a
+/// good part of what a first visit fetches as JSON.
+fn stored(curve: &report::Curve, points: usize) -> Curve {
+    let report::Curve { x, y, .. } = curve.clone().thinned(points);
+    let short = |values: Vec<f64>| {
+        let short = |value: f64| (value * 1e4).round() / 1e4;
+        values.into_iter().map(short).collect()
+    };
+    Curve {
+        x: short(x),
+        y: short(y),
+    }
 }
 
 fn provenance(input: &BundleInput) -> Provenance {

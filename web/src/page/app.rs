@@ -23,7 +23,7 @@ use super::link::{Link, News};
 use super::photo::{Outcome, Photo, Standard};
 use super::{
     announcer, banner, bundle_panel, camera, card, class_panel, device_panel, dom, frame, intake,
-    method_panel, reload, samples, tabs, take_away, threshold_panel, why,
+    measured, method_panel, reload, samples, tabs, take_away, threshold_panel, why,
 };
 
 /// Least milliseconds between two drawings of what comes back from the worker. Every card moves
@@ -572,6 +572,7 @@ impl App {
         self.view = view;
         tabs::show(view);
         self.show_why();
+        self.show_measured();
     }
 }
 
@@ -704,6 +705,7 @@ impl App {
         };
         method_panel::show(&standard, self.edited);
         let own = !self.thresholds.contains_key(&self.method);
+        self.show_measured();
         threshold_panel::show(&standard, own);
         class_panel::allow(standard.opened.has_text_tower);
     }
@@ -770,6 +772,12 @@ impl App {
             }
         }
         dom::by_id::<Element>("tally-text").set_text_content(Some(&text));
+    }
+
+    fn show_measured(&self) {
+        if self.view == "measured" {
+            measured::show(self.standard().as_ref());
+        }
     }
 
     fn show_why(&mut self) {

@@ -29,6 +29,8 @@ mod intake;
 #[cfg(target_arch = "wasm32")]
 mod link;
 #[cfg(target_arch = "wasm32")]
+mod measured;
+#[cfg(target_arch = "wasm32")]
 mod method_panel;
 #[cfg(target_arch = "wasm32")]
 mod photo;

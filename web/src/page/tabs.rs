@@ -1,10 +1,10 @@
-//! The two views, light and dark, and the settings on a narrow screen.
+//! The views, light and dark, and the settings on a narrow screen.
 
 use web_sys::{Element, Event, HtmlElement, KeyboardEvent};
 
 use super::dom;
 
-const VIEWS: [&str; 2] = ["verdicts", "why"];
+const VIEWS: [&str; 3] = ["verdicts", "why", "measured"];
 
 /// Listens.
 pub fn start() {
@@ -13,9 +13,10 @@ pub fn start() {
         dom::on(&tab, "click", move |_: Event| super::app::open_view(view));
         dom::on(&tab, "keydown", move |event: KeyboardEvent| {
             let other = match event.key().as_str() {
-                "ArrowRight" | "ArrowLeft" => VIEWS[1 - index],
+                "ArrowRight" => VIEWS[(index + 1) % VIEWS.len()],
+                "ArrowLeft" => VIEWS[(index + VIEWS.len() - 1) % VIEWS.len()],
                 "Home" => VIEWS[0],
-                "End" => VIEWS[1],
+                "End" => VIEWS[VIEWS.len() - 1],
                 _ => return,
             };
             event.prevent_default();

@@ -66,6 +66,7 @@ pub async fn open(
             .map(|(entry, _)| entry.clone())
             .collect(),
         figures: manifest.figures.clone(),
+        data: manifest.provenance.data.clone(),
         has_text_tower: !manifest.prompts.class_specific
             && manifest
                 .files
@@ -212,7 +213,7 @@ fn describe(manifest: &Manifest) -> String {
         .data
         .iter()
         .filter(|source| source.used_for.contains("train") || source.used_for.contains("learn"))
-        .map(|source| source.name.as_str())
+        .map(|source| source.source.as_str())
         .collect();
     let trained = match trained.is_empty() {
         true => String::new(),
