@@ -443,6 +443,29 @@ fn manifest_fields() -> Vec<Case> {
             &["finite"],
         ),
         (
+            "a-roc-curve-of-half-a-point",
+            |m| m["figures"]["roc"] = json!({"others": {"mcm": {"x": [0, 1], "y": [0]}}}),
+            &["as many x as y"],
+        ),
+        (
+            "a-reliability-diagram-of-nothing",
+            |m| m["figures"]["reliability"] = json!({"mcm": {"x": [], "y": []}}),
+            &["one or more"],
+        ),
+        (
+            "a-loss-that-goes-back",
+            |m| {
+                m["figures"]["losses"] =
+                    json!([{"stage": "1", "name": "l", "curve": {"x": [2, 1], "y": [0, 0]}}])
+            },
+            &["ascend"],
+        ),
+        (
+            "known-patches-of-another-width",
+            |m| m["known_answers"][0]["mean_patch"] = json!([1.0]),
+            &["mean_patch"],
+        ),
+        (
             "known-answer-of-another-width",
             |m| m["known_answers"][0]["feature"] = json!([1.0]),
             &["known_answers"],

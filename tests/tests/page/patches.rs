@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::parity::{agree, predicted};
 use super::stage::{Stage, encoded, noise, sample};
 use tests::program::trainer;
-use xtask::webdriver::Options;
+use xtask::webdriver::{Adapter, Options};
 
 const SAMPLES: [&str; 3] = ["astronaut.jpg", "coffee.jpg", "rocket.jpg"];
 
@@ -152,4 +152,26 @@ fn edited_classes_are_held_against_patches_of_other_photos() {
     );
     choose(&stage, "mcm");
     assert_eq!(cards(&stage), quick);
+}
+
+#[test]
+fn a_gpu_sees_the_same_patches() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = bundle(folder.path());
+    let options = Options {
+        adapter: Adapter::Software,
+        ..Options::default()
+    };
+    let stage = Stage::open_with(&options, Some(&bundle));
+    stage.wait_ready(300);
+    stage.browser.click("input[name=device][value=gpu]");
+    let on_gpu = "
+        const line = document.querySelector('#device-line');
+        return line.dataset.state === 'ready' && line.dataset.device === 'gpu'";
+    stage.browser.wait("the GPU", 300, on_gpu);
+    choose(&stage, "gl-mcm");
+    let photos = [sample("astronaut.jpg"), sample("rocket.jpg")];
+    stage.show(&photos, 300);
+    assert_eq!(stage.card("rocket.jpg")["device"], "gpu");
+    agree(&stage, &photos, predicted(&bundle, "gl-mcm", &photos));
 }
