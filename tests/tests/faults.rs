@@ -298,6 +298,7 @@ fn a_clock_that_jumps_changes_no_result() {
     prepare(folder.path());
     let clock = folder.path().join("clock");
     fs::write(&clock, "+0").unwrap();
+    let mut all_jumps = 0;
     for job in jobs() {
         let command = |run: &str| {
             let mut command = job.command(&folder.path().join(run), false);
@@ -320,20 +321,23 @@ fn a_clock_that_jumps_changes_no_result() {
             fs::write(&next, offset).unwrap();
             fs::rename(&next, &clock).unwrap();
             jumps += 1;
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
+        all_jumps += jumps;
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {text}", job.name);
         let [straight, jumping] =
             ["straight", "jumping"].map(|run| job.result(&folder.path().join(run)));
-        assert!(!straight.is_empty() && jumps > 1, "{}", job.name);
+        assert!(!straight.is_empty(), "{}", job.name);
         assert!(straight == jumping, "{}: the results differ", job.name);
         println!("{}: {jumps} jumps", job.name);
         for run in ["straight", "jumping"] {
             fs::remove_dir_all(folder.path().join(run)).unwrap();
         }
     }
+    // A single one may be done before its clock jumps twice; all of them take seconds.
+    assert!(all_jumps > 20, "{all_jumps} jumps");
 }
 
 fn libfaketime() -> Option<std::path::PathBuf> {
