@@ -338,10 +338,15 @@ fn tone(name: &str, index: usize) -> usize {
     }
 }
 
+/// More than `ticks` ever gives; a bound whatever the numbers of a stranger's bundle are.
+const MOST_TICKS: u32 = 12;
+
 /// Round values between `low` and `high`, about five.
 pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let span = high - low;
-    if !(span.is_finite() && span > 0.0) {
+    // Where numbers lie no closer together there is nothing round between them.
+    let least = low.abs().max(high.abs()) * 1e-12;
+    if !(span.is_finite() && span > least) {
         return vec![low];
     }
     let rough = 10f64.powf((span / 5.0).log10().floor());
@@ -350,13 +355,11 @@ pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
         .map(|factor| factor * rough)
         .find(|step| span / step <= 6.0)
         .unwrap_or(rough * 10.0);
-    let mut values = Vec::new();
-    let mut index = (low / step).ceil();
-    while index * step <= high + step * 1e-9 {
-        values.push(index * step);
-        index += 1.0;
-    }
-    values
+    let first = (low / step).ceil();
+    (0..=MOST_TICKS)
+        .map(|index| (first + f64::from(index)) * step)
+        .take_while(|value| *value <= high + step * 1e-9)
+        .collect()
 }
 
 pub(crate) fn number(value: f64, span: f64) -> String {
@@ -407,6 +410,15 @@ mod tests {
         assert_eq!(round, ["0.00", "0.20", "0.40"]);
         assert_eq!(ticks(0.0, 10.0), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
         assert_eq!(ticks(3.0, 3.0), [3.0]);
+        for (low, high) in [
+            (1e16, 1e16 + 2.0),
+            (1.0, 1.0 + f64::EPSILON),
+            (1e300, 1e300f64.next_up()),
+            (3e15, 3e15 + 0.5),
+            (-f64::MAX, f64::MAX),
+        ] {
+            assert!(ticks(low, high).len() <= 13, "{low} to {high}");
+        }
     }
 
     #[test]

@@ -115,6 +115,13 @@ impl Queue {
     /// Takes one photo out, wherever it is.
     pub fn remove(&mut self, photo: PhotoId) {
         self.withdraw(|other| other == photo);
+        for batch in &mut self.under_way {
+            let before = batch.len();
+            batch.retain(|other| *other != photo);
+            self.total -= before - batch.len();
+        }
+        self.under_way.retain(|batch| !batch.is_empty());
+        self.suspects.remove(&photo);
     }
 
     /// The worker was replaced on purpose: what was with it waits again, in front.
@@ -229,6 +236,25 @@ mod tests {
         queue.finish(2);
         assert!(queue.is_idle());
         assert_eq!(queue.progress(), (3, 3));
+    }
+
+    #[test]
+    fn a_removed_photo_never_goes_to_a_worker_again() {
+        let mut queue = Queue::default();
+        queue.add(0..4);
+        queue.next(2);
+        queue.remove(0);
+        assert_eq!(queue.progress(), (0, 3));
+        queue.take_back();
+        assert_eq!(queue.next(2), Some(vec![1, 2]));
+        // Nor does one that was with a worker that died, which would have to go alone.
+        queue.worker_died();
+        queue.remove(1);
+        assert_eq!(queue.next(2), Some(vec![2]));
+        queue.remove(2);
+        assert!(!queue.finish(2), "nobody waits for it any more");
+        assert_eq!(queue.next(2), Some(vec![3]));
+        assert!(queue.finish(3) && queue.is_idle());
     }
 
     #[test]

@@ -250,20 +250,25 @@ impl Bundle {
         let Some(stored) = self.tensors.get(&Role::Outsiders) else {
             return Ok(());
         };
-        match stored.get(tensor_name::OUTSIDERS) {
-            Some(tensor) if matches!(tensor.shape[..], [photos, rows, of] if photos > 0 && rows > 1 && of == width) => {
-                Ok(())
-            }
-            Some(tensor) => {
-                let shape = &tensor.shape;
-                let cause = format!(
-                    "its shape {shape:?} is not [photos, 1 + patches, {width}]; export again"
-                );
-                Err(BundleError::tensor(tensor_name::OUTSIDERS, cause))
-            }
-            None => Err(BundleError::Missing {
+        let Some(tensor) = stored.get(tensor_name::OUTSIDERS) else {
+            return Err(BundleError::Missing {
                 name: format!("the tensor {}", tensor_name::OUTSIDERS),
-            }),
+            });
+        };
+        let refused = |cause| Err(BundleError::tensor(tensor_name::OUTSIDERS, cause));
+        if !matches!(tensor.shape[..], [photos, rows, of] if photos > 0 && rows > 1 && of == width)
+        {
+            let shape = &tensor.shape;
+            return refused(format!(
+                "its shape {shape:?} is not [photos, 1 + patches, {width}]; export again"
+            ));
+        }
+        let mut rows = tensor.values.chunks_exact(width);
+        match rows.position(|row| row.iter().all(|value| *value == 0.0)) {
+            None => Ok(()),
+            Some(row) => refused(format!(
+                "its row {row} is all zeros and has no direction; export again"
+            )),
         }
     }
 

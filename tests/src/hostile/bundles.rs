@@ -856,6 +856,11 @@ fn tensor_cases() -> Vec<Case> {
         cases.push(bent.case(name, Refused(&["is not [photos"])));
     }
     let mut bent = Bent::whole();
+    bent.tensors("outsiders", |tensors| {
+        tensors.insert("outsiders".into(), tensor(&[3, 5, 16], 0.0));
+    });
+    cases.push(bent.case("outsiders-of-zeros", Refused(&["all zeros"])));
+    let mut bent = Bent::whole();
     bent.tensors("outsiders", Tensors::clear);
     cases.push(bent.case("outsiders-of-nothing", Refused(&["outsiders"])));
     let mut bent = Bent::whole();

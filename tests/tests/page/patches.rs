@@ -143,15 +143,57 @@ fn edited_classes_are_held_against_patches_of_other_photos() {
     stage.browser.wait("an empty queue", 300, JUDGED);
     assert_eq!(cards(&stage), quick);
 
-    // Nor who cancels: the other methods' scores stay.
-    stage.browser.run("document.querySelector('#methods [value=gl-mcm]').click(); document.querySelector('#queue-cancel').click()");
+    // Nor who cancels, what waits or with a second click also what the worker is at: the other methods'
+    // scores stay.
+    for cancel in ["cancel.click()", "cancel.click(); cancel.click()"] {
+        stage.browser.run(&format!(
+            "document.querySelector('#methods [value=gl-mcm]').click(); const cancel = document.querySelector('#queue-cancel'); {cancel}"
+        ));
+        stage.browser.wait(
+            "an end",
+            300,
+            "return document.querySelector('#queue').hidden && document.querySelector('#device-line').dataset.state === 'ready'",
+        );
+        choose(&stage, "mcm");
+        assert_eq!(cards(&stage), quick, "{cancel}");
+        assert_eq!(stage.text("#classes-count"), "3");
+    }
+}
+
+#[test]
+fn a_photo_that_is_gone_keeps_what_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = bundle(folder.path());
+    let stage = Stage::open_with(&Options::default(), Some(&bundle));
+    stage.wait_ready(300);
+    let bytes = std::fs::read(sample("coffee.jpg")).unwrap();
+    let gone = stage.file("gone.jpg", &bytes);
+    stage.show(&[gone.clone(), sample("rocket.jpg")], 300);
+    let before = stage.card("gone.jpg");
+    std::fs::remove_file(gone).unwrap();
+    choose(&stage, "gl-mcm");
     stage.browser.wait(
         "an end",
         300,
-        "return document.querySelector('#queue').hidden && document.querySelector('#device-line').dataset.state === 'ready'",
+        "return document.querySelector('#queue').hidden && [...document.querySelectorAll('.card')].every((card) => card.dataset.verdict)",
     );
-    choose(&stage, "mcm");
-    assert_eq!(cards(&stage), quick);
+    let card = stage.card("gone.jpg");
+    assert_eq!(card["verdict"], "error");
+    let text = card["text"].as_str().unwrap();
+    assert!(
+        text.contains("could not be read again for GL-MCM"),
+        "{text}"
+    );
+    assert!(stage.card("rocket.jpg")["score"].is_string());
+    choose(&stage, "negprompt");
+    assert_eq!(stage.card("gone.jpg"), before);
+    // And it goes for good: the other one is read again without it.
+    stage
+        .browser
+        .run("document.querySelector('.card[data-file=\"gone.jpg\"] .act-remove').click()");
+    choose(&stage, "locoop-gl");
+    stage.browser.wait("verdicts by patches", 300, JUDGED);
+    assert_eq!(stage.count(), 1);
 }
 
 #[test]

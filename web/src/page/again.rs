@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use shared::score::method;
-use web::message::PhotoId;
+use web::message::{PhotoId, Scores};
 
 use super::app::App;
-use super::method_panel;
-use super::photo::Photo;
+use super::photo::{Outcome, Photo};
+use super::{dom, method_panel};
 
 impl App {
     /// Whether the chosen method takes the patches of photos.
@@ -17,7 +17,7 @@ impl App {
             && method_panel::is_usable(&self.method, self.edited)
     }
 
-    /// Has every photo read again that was read, but not for what the chosen method takes; and no other.
+    /// Has every photo read again that was read, but not for what now counts; and no other.
     pub(super) fn read_what_lacks(&mut self) {
         self.let_be();
         let lacking: Vec<PhotoId> = self
@@ -37,23 +37,47 @@ impl App {
             return;
         };
         photo.again = false;
-        let read = photo.reading().is_some_and(|reading| !reading.patches);
-        if read && self.photos.get(&id).is_some_and(|photo| self.lacks(photo)) {
+        let failed = photo.again_failed.is_some();
+        if !failed
+            && self
+                .photos
+                .get(&id)
+                .is_some_and(|photo| self.lacks_patches(photo))
+        {
             self.read_again(id);
         }
     }
 
+    /// The scores of photos other than these are of classes that count no more.
+    pub(super) fn outdate_all_but(&mut self, known: &BTreeSet<PhotoId>) {
+        for (id, photo) in &mut self.photos {
+            if let Outcome::Read(reading, ..) = &mut photo.outcome
+                && !known.contains(id)
+            {
+                reading.scores = Scores::default();
+                photo.stale = true;
+            }
+        }
+    }
+
     fn lacks(&self, photo: &Photo) -> bool {
+        photo.reading().is_some() && (photo.stale || self.lacks_patches(photo))
+    }
+
+    fn lacks_patches(&self, photo: &Photo) -> bool {
         photo.reading().is_some_and(|reading| {
-            let scores = &reading.scores;
-            let patches = self.takes_patches() && scores.method(&self.method).is_none();
-            scores.methods.is_empty() || (patches && !reading.patches)
+            let scored = reading.scores.method(&self.method).is_some();
+            self.takes_patches() && !reading.patches && !scored
         })
     }
 
     fn read_again(&mut self, id: PhotoId) {
+        if self.queue.is_idle() {
+            self.queue_began = dom::now();
+        }
         if let Some(photo) = self.photos.get_mut(&id) {
             photo.again = true;
+            photo.again_failed = None;
         }
         self.queue.add([id]);
     }

@@ -48,13 +48,15 @@ pub struct App {
     pub(super) choosing: bool,
     /// Whether the worker died over the names that stand in the class panel.
     pub(super) unapplied: bool,
+    /// Whether a new worker has not taken the edited classes of the one before it yet.
+    unconfirmed: bool,
     /// With edited classes, for each method: see [`Report::Scored`].
     outsiders: BTreeMap<String, Vec<f64>>,
     pub(super) method: String,
     thresholds: BTreeMap<String, f64>,
     view: &'static str,
     chosen: Option<PhotoId>,
-    queue_began: f64,
+    pub(super) queue_began: f64,
     /// Photos that came back and are not drawn yet, in this order.
     pub(super) undrawn: Vec<PhotoId>,
     drawing: bool,
@@ -207,17 +209,22 @@ impl App {
                 photos,
                 outsiders,
             } => {
-                if self.classes != classes {
+                let changed = self.classes != classes;
+                if changed {
                     // A threshold of the old classes says nothing of the new ones.
                     self.thresholds.clear();
                 }
-                self.choosing = false;
+                (self.choosing, self.unconfirmed) = (false, false);
                 self.outsiders = outsiders;
-                self.scored(classes, edited, &unknown, photos);
+                (self.classes, self.edited) = (classes, edited);
+                self.scored(changed, &unknown, photos);
             }
             Report::LoadingClasses { loaded, total } => class_panel::show_loading(loaded, total),
             Report::ClassesRefused { message } => {
                 self.choosing = false;
+                if std::mem::take(&mut self.unconfirmed) {
+                    self.back_to_own_classes();
+                }
                 class_panel::show_refusal(&message);
             }
             Report::DeviceLost { message } => self.device_lost(&message),
@@ -268,10 +275,12 @@ impl App {
         let left = self.left.take().map(|left| left.classes);
         if !same {
             self.read_all_again();
+            self.show_all();
             if let Some(names) = left.filter(|names| !names.is_empty()) {
                 self.choose_classes(Some(names));
             }
         } else if edited && let Some(link) = &self.link {
+            self.unconfirmed = true;
             link.send(
                 &Order::Classes {
                     names: self.classes.clone(),
@@ -279,6 +288,22 @@ impl App {
                 [],
             );
         }
+        self.pump();
+    }
+
+    /// A new worker does not take the edited classes: it scores against the bundle's own, and so does
+    /// the page from here on.
+    fn back_to_own_classes(&mut self) {
+        let Some(opened) = &self.opened else { return };
+        let own = opened.classes.clone();
+        class_panel::show(&own, false, &[], own.len());
+        (self.classes, self.edited) = (own, false);
+        self.outsiders.clear();
+        self.thresholds.clear();
+        self.outdate_all_but(&BTreeSet::new());
+        self.read_what_lacks();
+        self.show_settings();
+        self.show_all();
         self.pump();
     }
 
@@ -324,52 +349,40 @@ impl App {
                 photo.thumbnail = thumbnail.and_then(|bytes| jpeg_address(&bytes));
             }
             photo.outcome = Outcome::Read(reading, kind, name);
+            (photo.stale, photo.again_failed) = (false, None);
         }
         self.settle(id);
     }
 
     fn unreadable(&mut self, id: PhotoId, message: String) {
         if let Some(photo) = self.photos.get_mut(&id) {
-            photo.outcome = Outcome::Unreadable(message);
+            photo.fail(message);
         }
         self.settle(id);
     }
 
-    fn scored(
-        &mut self,
-        classes: Vec<String>,
-        edited: bool,
-        unknown: &[UnknownWords],
-        photos: Vec<(PhotoId, Scores)>,
-    ) {
-        (self.classes, self.edited) = (classes, edited);
+    fn scored(&mut self, changed: bool, unknown: &[UnknownWords], photos: Vec<(PhotoId, Scores)>) {
         let mut known = BTreeSet::new();
         for (id, scores) in photos {
-            if let Some(Photo {
-                outcome: Outcome::Read(reading, ..),
-                ..
-            }) = self.photos.get_mut(&id)
+            if let Some(photo) = self.photos.get_mut(&id)
+                && let Outcome::Read(reading, ..) = &mut photo.outcome
             {
                 reading.scores = scores;
                 reading.patches = false;
                 known.insert(id);
+                photo.stale = false;
             }
         }
-        // A worker that was replaced does not know the photos of the one before it: what that one said
-        // was of other classes.
-        for (id, photo) in &mut self.photos {
-            if let Outcome::Read(reading, ..) = &mut photo.outcome
-                && !known.contains(id)
-            {
-                reading.scores = Scores::default();
-            }
+        if changed {
+            // A worker that was replaced does not know the photos of the one before it.
+            self.outdate_all_but(&known);
         }
         let own = self
             .opened
             .as_ref()
             .map_or(0, |opened| opened.classes.len());
         if !self.unapplied {
-            class_panel::show(&self.classes, edited, unknown, own);
+            class_panel::show(&self.classes, self.edited, unknown, own);
         }
         self.choose_usable_method();
         self.read_what_lacks();
@@ -496,9 +509,13 @@ impl App {
             self.restart();
         }
         for id in dropped {
-            // A photo that was read before stays, with what other methods say of it.
             match self.photos.get_mut(&id) {
-                Some(photo) if photo.card.is_some() => photo.again = false,
+                // What was read before stays, with what other methods say of it.
+                Some(photo) if photo.reading().is_some() => photo.again = false,
+                Some(photo) if photo.card.is_some() => {
+                    let text = "It was not read with this bundle, because that was cancelled: choose it again.";
+                    photo.fail(text.to_owned());
+                }
                 _ => drop(self.photos.remove(&id)),
             }
         }
@@ -611,7 +628,9 @@ impl App {
             return;
         }
         let patches = self.takes_patches();
-        while let Some(photos) = self.queue.next(opened.batch) {
+        while let Some(mut photos) = self.queue.next(opened.batch) {
+            // Each number goes with its blob.
+            photos.retain(|id| self.photos.contains_key(id));
             let blobs = photos.iter().filter_map(|id| self.photos.get(id));
             let blobs: Vec<JsValue> = blobs.map(|photo| photo.blob.clone().into()).collect();
             link.send(&Order::Photos { photos, patches }, blobs);
@@ -621,7 +640,8 @@ impl App {
 
     fn read_all_again(&mut self) {
         for photo in self.photos.values_mut() {
-            (photo.outcome, photo.again) = (Outcome::Waiting, false);
+            photo.outcome = Outcome::Waiting;
+            (photo.again, photo.stale, photo.again_failed) = (false, false, None);
         }
         self.queue.clear();
         self.queue_began = dom::now();
@@ -759,7 +779,7 @@ impl App {
             {
                 Some(Verdict::In) => inside += 1,
                 Some(Verdict::Out) => outside += 1,
-                None => again += usize::from(photo.again),
+                None => again += usize::from(photo.is_read_again()),
             }
         }
         dom::by_id::<HtmlElement>("tally").set_hidden(count == 0);

@@ -145,6 +145,9 @@ impl Card {
                     None => self.show_trouble(&photo.lack(standard)),
                 }
             }
+            (Outcome::Waiting, _) => {
+                self.show_waiting("It is read with the bundle that was chosen.")
+            }
             _ => {}
         }
         self.name_for_screen_readers(photo, standard);

@@ -65,7 +65,6 @@ fn show_table(standard: &Standard) {
         }));
     }
     columns.push(Column::of("ID top-1", false, |entry| Some(entry.id_top1)));
-    dom::replace(&dom::by_id("measured-head"), heads(&sets, &columns));
     let best: Vec<Option<f64>> = columns.iter().map(|column| column.best(&entries)).collect();
     let rows = entries.iter().map(|entry| {
         let row = dom::element("tr", "", "");
@@ -78,16 +77,17 @@ fn show_table(standard: &Standard) {
         for (column, best) in columns.iter().zip(&best) {
             let value = (column.value)(entry);
             let text = value.map_or("–".to_owned(), percent);
-            let class = if value.map(percent) == best.map(percent) {
-                "best"
-            } else {
-                ""
-            };
+            let is_best = value.is_some() && value.map(percent) == best.map(percent);
+            let class = if is_best { "best" } else { "" };
             dom::append(&row, &dom::element("td", class, &text));
         }
         row
     });
-    dom::replace(&dom::by_id("measured-rows"), rows);
+    let (head, body) = (dom::element("thead", "", ""), dom::element("tbody", "", ""));
+    dom::replace(&head, heads(&sets, &columns));
+    dom::replace(&body, rows);
+    let table = groups(&sets).into_iter().chain([head, body]);
+    dom::replace(&dom::by_id("measured-table"), table);
 }
 
 struct Column<'a> {
@@ -119,6 +119,19 @@ impl<'a> Column<'a> {
     }
 }
 
+/// The columns of each set belong together, also for who hears the table.
+fn groups(sets: &[&String]) -> Vec<HtmlElement> {
+    let together = if sets.is_empty() { 0 } else { 1 + sets.len() };
+    let spans = [1].into_iter().chain(vec![2; together]).chain([1]);
+    spans
+        .map(|span| {
+            let group = dom::element("colgroup", "", "");
+            dom::set(&group, "span", &span.to_string());
+            group
+        })
+        .collect()
+}
+
 /// Two lines: the sets, and what is measured of each.
 fn heads(sets: &[&String], columns: &[Column]) -> Vec<HtmlElement> {
     let (above, below) = (dom::element("tr", "", ""), dom::element("tr", "", ""));
@@ -138,7 +151,7 @@ fn heads(sets: &[&String], columns: &[Column]) -> Vec<HtmlElement> {
     for set in sets {
         dom::append(&above, &over(&set.replace('_', " "), 2));
     }
-    dom::append(&above, &over("", 1));
+    dom::append(&above, &dom::element("td", "", ""));
     for column in columns {
         let arrow = if column.less { "↓" } else { "↑" };
         let cell = dom::element("th", "", &format!("{} {arrow}", column.name));

@@ -19,6 +19,10 @@ pub struct Photo {
     pub outcome: Outcome,
     /// Whether it was read, and waits to be read again.
     pub again: bool,
+    /// Whether its scores are of other classes than those that count.
+    pub stale: bool,
+    /// Why it could not be read again; what it was read before still stands.
+    pub again_failed: Option<String>,
     /// Its card, once there is something to show.
     pub card: Option<Card>,
     /// Address of its thumbnail.
@@ -104,10 +108,17 @@ impl Photo {
             blob,
             outcome: Outcome::Waiting,
             again: false,
+            stale: false,
+            again_failed: None,
             card: None,
             thumbnail: None,
             detail: String::new(),
         }
+    }
+
+    /// Whether it had a verdict and will have one.
+    pub fn is_read_again(&self) -> bool {
+        self.again || matches!(self.outcome, Outcome::Waiting)
     }
 
     /// What was read, if it was.
@@ -141,11 +152,19 @@ impl Photo {
                 Verdict::Out => "out, none of these".to_owned(),
             })
         });
-        let verdict = verdict.unwrap_or_else(|| match self.again {
+        let verdict = verdict.unwrap_or_else(|| match self.is_read_again() {
             true => "being read again".to_owned(),
             false => "no verdict".to_owned(),
         });
         format!("{}: {verdict}.", self.name)
+    }
+
+    /// Keeps what is known of a photo that could not be read again, or says that it was not read.
+    pub fn fail(&mut self, message: String) {
+        match self.outcome {
+            Outcome::Read(..) => self.again_failed = Some(message),
+            _ => self.outcome = Outcome::Unreadable(message),
+        }
     }
 
     /// Why a photo that was read has no score by the chosen method.
@@ -157,8 +176,11 @@ impl Photo {
         if !method_panel::is_usable(standard.method, standard.outsiders.is_some()) {
             return format!("{name} cannot score against edited classes; choose another method.");
         }
+        if let Some(message) = &self.again_failed {
+            return format!("It could not be read again for {name}. {message}");
+        }
         format!(
-            "It was not read again for {name}, because that was cancelled: choose another method and then {name}."
+            "It was not read again for {name}, because that was cancelled: choose another method and then this one, or choose the photo again."
         )
     }
 

@@ -4,7 +4,6 @@ use web::message::{DeviceChoice, PhotoId};
 
 use super::app::{self, App};
 use super::banner::{self, Banner};
-use super::photo::Outcome;
 use super::{class_panel, device_panel};
 
 /// A worker that dies this often in a row, or a GPU lost this often, is not tried again.
@@ -94,7 +93,7 @@ impl App {
     fn give_up(&mut self, id: PhotoId, cause: &str) {
         if let Some(photo) = self.photos.get_mut(&id) {
             let message = "Reading it took more memory than the browser gives, or broke the program. Scale the photo down and try again.";
-            photo.outcome = Outcome::Unreadable(message.to_owned());
+            photo.fail(message.to_owned());
             photo.again = false;
             photo.detail = cause.to_owned();
         }

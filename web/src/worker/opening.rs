@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use shared::bundle::{Bundle, BundleReader, FileEntry, Manifest, Role, tensor_name};
+use shared::bundle::{Bundle, BundleReader, FileEntry, Manifest, MethodEntry, Role, tensor_name};
 use shared::score::ClassFeatures;
 use wasm_bindgen::prelude::*;
 use web::message::{BundleSource, DeviceChoice, DeviceKind, Opened, Report};
@@ -47,6 +47,14 @@ pub async fn open(
     let bundle = read(&manifest, &small, &mut files).await?;
     let own = bundle.class_features().map_err(|error| said(&error))?;
     let chosen = device::choose(choice, &manifest.model).await;
+    let methods: Vec<MethodEntry> = manifest
+        .usable_methods()
+        .filter(|(_, method)| own.offers(*method, true))
+        .map(|(entry, _)| entry.clone())
+        .collect();
+    if methods.is_empty() {
+        return Err("This bundle is not used: of none of its methods it holds all that this page takes to score with it. Export it again.".to_owned());
+    }
     let (model, chosen, cached) = trusted(&source, &bundle, tower, files, chosen).await?;
     source.settle(&text, &manifest).await;
     let map_features = bundle
@@ -60,11 +68,7 @@ pub async fn open(
         cached,
         kept: source.keeps(),
         classes: manifest.classes.clone(),
-        methods: manifest
-            .usable_methods()
-            .filter(|(_, method)| own.offers(*method, true))
-            .map(|(entry, _)| entry.clone())
-            .collect(),
+        methods,
         figures: manifest.figures.clone(),
         data: manifest.provenance.data.clone(),
         has_text_tower: !manifest.prompts.class_specific
