@@ -27,6 +27,10 @@ mod large {
     pub fn image_feature(config: &ClipConfig, _: &Tensors, _: &[f32]) -> Vec<f32> {
         vec![0.25; config.embed_dim]
     }
+
+    pub fn mean_patch(config: &ClipConfig, _: &Tensors, _: &[f32]) -> Vec<f32> {
+        vec![0.5; config.embed_dim]
+    }
 }
 
 /// What `output` takes from the trainer's reports.

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use shared::bundle::{Bundle, Manifest, sha256_hex};
+use shared::score::ImageFeatures;
 
 use crate::hostile::tiny;
 
@@ -47,20 +48,28 @@ pub fn bundle(bytes: &[u8]) {
             .ok_or_else(|| "absent".to_owned())
     });
     if let Ok(bundle) = opened {
-        score(&bundle);
+        score(bundle);
     }
 }
 
-/// No verdict of an accepted bundle is silently no number.
-fn score(bundle: &Bundle) {
+/// No verdict of an accepted bundle is silently no number, on an image or on photos that it brings.
+fn score(mut bundle: Bundle) {
     let classes = bundle.class_features().expect("checked on opening");
     let mut image = vec![0.0; classes.embed_dim];
     image[0] = 1.0;
-    let similarities = classes.similarities(&image).expect("a unit feature");
-    let one = similarities.one().expect("one image");
-    for (entry, method) in bundle.manifest.usable_methods() {
-        if let Ok(score) = method.score(&one, &entry.settings) {
-            assert!(score.is_finite(), "{}", entry.id);
+    let outsiders = bundle.take_outsiders();
+    let mut photos = outsiders.photos();
+    photos.push(ImageFeatures {
+        global: &image,
+        ..ImageFeatures::default()
+    });
+    for photo in &photos {
+        let similarities = classes.compare(photo).expect("features with a direction");
+        let one = similarities.one().expect("one image");
+        for (entry, method) in bundle.manifest.usable_methods() {
+            if let Ok(score) = method.score(&one, &entry.settings) {
+                assert!(score.is_finite(), "{}", entry.id);
+            }
         }
     }
 }

@@ -551,6 +551,7 @@ impl App {
         self.queue.clear();
         self.photos.clear();
         self.undrawn.clear();
+        device_panel::forget_timings();
         self.chosen = None;
         dom::by_id::<Element>("cards").set_text_content(None);
         if let Some(body) = dom::document().body() {
