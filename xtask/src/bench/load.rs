@@ -32,6 +32,12 @@ pub struct Arguments {
     /// Their size in millions of pixels, at 4 to 3.
     #[arg(long, default_value_t = 12.0)]
     megapixels: f64,
+    /// Another bundle than the page's own.
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// Another method than the bundle's first: `gl-mcm` takes the patches of photos.
+    #[arg(long, value_name = "ID")]
+    method: Option<String>,
 }
 
 /// Loads the built page in headless Chromium, on the CPU backend, and prints what it holds.
@@ -40,7 +46,9 @@ pub struct Arguments {
 /// When the page is not built, a photo has no verdict at the end, or Cancel leaves the queue standing.
 pub fn load(root: &Path, arguments: &Arguments) -> Result<()> {
     let page = built_page(root)?;
-    let server = Server::start(&[("/", &page)], 0)?;
+    let own = page.join("bundle");
+    let bundle = arguments.bundle.as_deref().unwrap_or(&own);
+    let server = Server::start(&[("/", &page), ("/bundle/", bundle)], 0)?;
     let folder = tempfile::tempdir()?;
     let width = (arguments.megapixels * 1e6 * 4.0 / 3.0).sqrt().round() as u32;
     let height = width * 3 / 4;
@@ -51,6 +59,13 @@ pub fn load(root: &Path, arguments: &Arguments) -> Result<()> {
         &browser,
         "return document.querySelector('#device-line').dataset.state === 'ready'",
     )?;
+    if let Some(method) = &arguments.method {
+        let script = "const choice = document.querySelector(`#methods [value='${arguments[0]}']`); choice?.click(); return Boolean(choice)";
+        ensure!(
+            browser.run_with(script, json!([method])) == true,
+            "the bundle has no method `{method}`"
+        );
+    }
     println!(
         "{} photos of {width} × {height}; megabytes: proportional set sizes of Chromium's processes (renderers with their caches and without), the worker's WASM memory, the main thread's JavaScript heap",
         arguments.photos
