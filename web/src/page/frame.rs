@@ -1,5 +1,8 @@
 //! Drawing once a frame, however much has changed.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 
@@ -22,11 +25,15 @@ fn next(draw: fn()) {
     if dom::document().hidden() {
         return dom::later(UNSEEN, draw);
     }
-    let closure = Closure::once_into_js(draw);
-    if dom::window()
-        .request_animation_frame(closure.unchecked_ref())
-        .is_err()
-    {
-        draw();
-    }
+    // A page that is hidden or frozen meanwhile does not get the frame that it asked for.
+    let drawn = Rc::new(Cell::new(false));
+    let draw_once = move || {
+        if !drawn.replace(true) {
+            draw();
+        }
+    };
+    let closure = Closure::once_into_js(draw_once.clone());
+    // Where there are no frames there is the clock.
+    let _ = dom::window().request_animation_frame(closure.unchecked_ref());
+    dom::later(UNSEEN, draw_once);
 }
