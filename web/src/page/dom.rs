@@ -67,6 +67,14 @@ pub fn append(parent: &Element, child: &Element) {
     parent.append_child(child).unwrap_throw();
 }
 
+/// Puts a drawing and its caption into a figure; one without a drawing is left out.
+pub fn fill_figure(id: &str, drawing: &str, caption: &str) {
+    let figure: HtmlElement = by_id(id);
+    figure.set_hidden(drawing.is_empty());
+    within::<Element>(&figure, "figcaption p").set_text_content(Some(caption));
+    within::<Element>(&figure, ".plot").set_inner_html(drawing);
+}
+
 /// Sets an attribute.
 pub fn set(element: &Element, name: &str, value: &str) {
     element.set_attribute(name, value).unwrap_throw();

@@ -197,7 +197,7 @@ fn show_roc(standard: &Standard) {
         "For every threshold: how many photos that belong are kept (upwards) against how many others are let in (to the right), a chart for each kind of others. Strong: {}; the others are thin.",
         standard.method_name()
     );
-    fill("figure-roc", &charts, &caption);
+    dom::fill_figure("figure-roc", &charts, &caption);
 }
 
 fn show_reliability(standard: &Standard) {
@@ -221,7 +221,7 @@ fn show_reliability(standard: &Standard) {
         "{}, among photos that belong. On the diagonal its probabilities mean what they say; below it, it is too sure of itself.",
         standard.method_name()
     );
-    fill("figure-reliability", &svg, &caption);
+    dom::fill_figure("figure-reliability", &svg, &caption);
 }
 
 fn show_losses(standard: &Standard) {
@@ -249,15 +249,7 @@ fn show_losses(standard: &Standard) {
         .collect();
     let caption =
         "The loss at every step of each stage, on a batch of the photos that it was learned from.";
-    fill("figure-losses", &charts, caption);
-}
-
-/// Puts a figure in place; one that the bundle does not hold is left out.
-fn fill(id: &str, drawing: &str, caption: &str) {
-    let figure: HtmlElement = dom::by_id(id);
-    figure.set_hidden(drawing.is_empty());
-    dom::within::<Element>(&figure, "figcaption p").set_text_content(Some(caption));
-    dom::within::<Element>(&figure, ".plot").set_inner_html(drawing);
+    dom::fill_figure("figure-losses", &charts, caption);
 }
 
 fn source(data: &DataSource) -> HtmlElement {

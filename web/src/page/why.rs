@@ -210,7 +210,7 @@ fn show_similarity(standard: &Standard, photo: Option<&Photo>) {
         .as_ref()
         .map(|figure| plot::histogram(figure, &marks));
     let caption = "Cosine with the nearest prompt of each kind, over the photos that the model was tried on. The full line is this photo and the positive prompts, the broken line this photo and the negative ones.";
-    fill("figure-similarity", svg, caption);
+    dom::fill_figure("figure-similarity", &svg.unwrap_or_default(), caption);
 }
 
 fn show_score(standard: &Standard, photo: Option<&Photo>) {
@@ -238,11 +238,8 @@ fn show_score(standard: &Standard, photo: Option<&Photo>) {
         "By {}. What stands to the right of the broken line is in.",
         standard.method_name()
     );
-    fill(
-        "figure-score",
-        figure.map(|figure| plot::histogram(figure, &marks)),
-        &caption,
-    );
+    let svg = figure.map(|figure| plot::histogram(figure, &marks));
+    dom::fill_figure("figure-score", &svg.unwrap_or_default(), &caption);
 }
 
 fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Option<PhotoId>) {
@@ -271,7 +268,7 @@ fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Opti
             plot::map(map, &placed, class)
         )
     });
-    fill("figure-map", svg, &caption);
+    dom::fill_figure("figure-map", &svg.unwrap_or_default(), &caption);
 }
 
 fn on_the_map(id: PhotoId, photo: &Photo, chosen: bool) -> Option<MapPhoto> {
@@ -282,12 +279,4 @@ fn on_the_map(id: PhotoId, photo: &Photo, chosen: bool) -> Option<MapPhoto> {
         thumbnail: photo.thumbnail.clone().unwrap_or_default(),
         chosen,
     })
-}
-
-/// Puts a figure in place; one that the bundle does not hold is left out.
-fn fill(id: &str, svg: Option<String>, caption: &str) {
-    let figure: HtmlElement = dom::by_id(id);
-    figure.set_hidden(svg.is_none());
-    dom::within::<Element>(&figure, "figcaption p").set_text_content(Some(caption));
-    dom::within::<Element>(&figure, ".plot").set_inner_html(&svg.unwrap_or_default());
 }
