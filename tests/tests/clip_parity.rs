@@ -158,6 +158,31 @@ fn padding_changes_nothing() {
     assert_close("prompts by themselves", &alone, &together, 1e-5);
 }
 
+/// However many images a tower takes together, and on however many threads: an encoding that was stopped
+/// and resumed has the features of one that was not.
+#[test]
+fn an_image_has_the_same_feature_in_every_batch() {
+    let device = Device::flex();
+    for case in CASES
+        .iter()
+        .filter(|case| case.checkpoint != "clip/openai_resnet.pt")
+    {
+        let (image, _, _) = towers(case, &device);
+        assert!(image.shares_out(), "{}", case.checkpoint);
+        let pixels = Fixture::open(case.expected).tensor::<4>("pixels", &device);
+        let images = pixels.dims()[0];
+        // More than one thread takes at once.
+        let pixels = Tensor::cat(vec![pixels; 40], 0);
+        let together = values(image.forward(pixels.clone()));
+        let alone: Vec<f32> = (0..images)
+            .flat_map(|at| values(image.forward(pixels.clone().narrow(0, at, 1))))
+            .collect();
+        for copy in together.chunks(alone.len()) {
+            assert_eq!(copy, alone, "{}", case.checkpoint);
+        }
+    }
+}
+
 /// The weights are far enough from linear that a mistake in the nonlinear parts shows, even
 /// through the wider tolerance of wgpu.
 #[test]

@@ -10,8 +10,8 @@ use crate::{run, tools};
 
 /// Most findings of one target after which it is left alone: they are likely the same one.
 const MOST_FINDINGS: usize = 5;
-/// What an input may take before it counts as a finding: MiB in all, MiB in one piece, seconds.
-const LID: [&str; 3] = ["-rss_limit_mb=2048", "-malloc_limit_mb=512", "-timeout=20"];
+/// What an input may take before it counts as a finding: MiB in all, and MiB in one piece.
+const LID: [&str; 2] = ["-rss_limit_mb=2048", "-malloc_limit_mb=512"];
 
 /// What to run.
 #[derive(clap::Args)]
@@ -22,6 +22,10 @@ pub struct Arguments {
     /// Only these targets.
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
+    /// Seconds that an input may take before it counts as a finding. They pass also while other
+    /// programs have the processor: more beside a build.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    timeout: u64,
 }
 
 /// What one target did.
@@ -68,7 +72,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         "target", "executions", "CPU s", "each s", "edges", "corpus", "findings"
     );
     for name in all.iter().filter(chosen) {
-        let figures = fuzz(&folder, &built, name, arguments.seconds)?;
+        let figures = fuzz(&folder, &built, name, arguments)?;
         println!(
             "{name:<16} {:>12} {:>8.0} {:>9.0} {:>7} {:>7} {:>9}",
             figures.executions,
@@ -119,10 +123,10 @@ fn build(root: &Path, folder: &Path) -> Result<PathBuf> {
     Ok(target.join(host).join("release"))
 }
 
-fn fuzz(folder: &Path, built: &Path, name: &str, seconds: u64) -> Result<Figures> {
+fn fuzz(folder: &Path, built: &Path, name: &str, arguments: &Arguments) -> Result<Figures> {
     let artifacts = folder.join("artifacts").join(name);
     std::fs::create_dir_all(&artifacts)?;
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let end = Instant::now() + Duration::from_secs(arguments.seconds);
     let mut figures = Figures::default();
     while figures.findings < MOST_FINDINGS {
         let left = end.saturating_duration_since(Instant::now()).as_secs();
@@ -138,6 +142,7 @@ fn fuzz(folder: &Path, built: &Path, name: &str, seconds: u64) -> Result<Figures
             .arg(format!("-max_total_time={left}"))
             .args(["-print_final_stats=1", "-max_len=65536"])
             .args(LID)
+            .arg(format!("-timeout={}", arguments.timeout))
             .env("ASAN_OPTIONS", "detect_odr_violation=0")
             .stdin(Stdio::null())
             .output()

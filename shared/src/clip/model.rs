@@ -43,6 +43,12 @@ impl ImageTower {
         !own_loops || !takes_loops(device)
     }
 
+    /// Whether the tower shares the images of a batch out among the machine's threads itself, several
+    /// to a thread: best given all of them at once, as a vision transformer's loops for the CPU are.
+    pub fn shares_out(&self) -> bool {
+        matches!(self, Self::Vit(tower) if tower.shares_out())
+    }
+
     /// The same from weights that may be on their device already.
     ///
     /// # Errors

@@ -18,6 +18,16 @@ pub fn threads() -> usize {
     *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
+/// Runs `run` on one of the threads that work is shared out among: what it shares out piece by piece
+/// then changes threads once and not with each piece.
+#[cfg(any(feature = "model", not(target_family = "wasm")))]
+pub fn inside<Result: Send>(run: impl FnOnce() -> Result + Send) -> Result {
+    #[cfg(not(target_family = "wasm"))]
+    return rayon::scope(|_| run());
+    #[cfg(target_family = "wasm")]
+    run()
+}
+
 /// Runs every item once, on as many threads as the machine has, each with a `Scratch` of its own;
 /// results in the order of the items. Which thread takes an item changes nothing about it.
 pub fn each<Item: Send, Scratch: Default, Result: Send>(

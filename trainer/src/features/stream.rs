@@ -46,8 +46,9 @@ pub fn in_batches<T: Send>(
 /// Pixels of many images, `[images, 3, size, size]` one after another → features
 /// `[images, embed_dim]` row by row, not normalised.
 ///
-/// A GPU takes all of them at once. The CPU takes them one by one, as many side by side as it has
-/// threads: one image's activations stay in the cache, where a batch's do not.
+/// All go at once to a GPU, and to a tower that shares them out itself. Else the CPU takes them one by
+/// one, as many side by side as it has threads: one image's activations stay in the cache, where a
+/// batch's do not.
 pub fn forward_pixels(
     tower: &ImageTower,
     preprocessing: &Preprocessing,
@@ -56,7 +57,7 @@ pub fn forward_pixels(
     images: usize,
 ) -> Result<Vec<f32>> {
     let forward = |pixels| tower.forward(pixels).try_into_data();
-    forward_with(forward, preprocessing, device, pixels, images)
+    forward_with(forward, tower, preprocessing, pixels, images, device)
 }
 
 /// The same for features of patches, `[images, patches, embed_dim]`.
@@ -68,15 +69,16 @@ pub fn forward_patches(
     images: usize,
 ) -> Result<Vec<f32>> {
     let forward = |pixels| tower.patches(pixels).try_into_data();
-    forward_with(forward, preprocessing, device, pixels, images)
+    forward_with(forward, tower, preprocessing, pixels, images, device)
 }
 
 fn forward_with(
     forward: impl Fn(Tensor<4>) -> Result<TensorData, ExecutionError> + Sync,
+    tower: &ImageTower,
     preprocessing: &Preprocessing,
-    device: &Device,
     pixels: Vec<f32>,
     images: usize,
+    device: &Device,
 ) -> Result<Vec<f32>> {
     if images == 0 {
         return Ok(Vec::new());
@@ -91,7 +93,7 @@ fn forward_with(
             .try_into_vec_as::<f32>()
             .map_err(|error| anyhow!("the image tower's features cannot be read ({error:?})"))
     };
-    if *device != Device::flex() {
+    if *device != Device::flex() || tower.shares_out() {
         return of_batch(pixels, images);
     }
     let features: Vec<Vec<f32>> = pixels

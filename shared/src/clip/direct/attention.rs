@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::elementwise::{exp, total};
+use super::elementwise::{exp, largest, sum};
 use crate::simd::{LANES, dispatch};
 
 /// Values that sums are held for at once.
@@ -421,16 +421,7 @@ impl HeadTokens {
 
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    total(sums) + rest
+    sum([a, b], |[a, b]| a * b)
 }
 
 #[inline(always)]
@@ -473,12 +464,10 @@ fn add_weighted<'a>(
 /// One row of weights.
 #[inline(always)]
 pub fn softmax(values: &mut [f32]) {
-    let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
+    let largest = largest(values);
     for value in values.iter_mut() {
         *value = exp(*value - largest);
-        sum += *value;
     }
-    let share = 1.0 / sum;
+    let share = 1.0 / sum([values], |[value]| value);
     values.iter_mut().for_each(|value| *value *= share);
 }

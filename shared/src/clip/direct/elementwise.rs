@@ -78,9 +78,11 @@ impl WithSimd for NormBackward<'_> {
         for ((x, gradient), out) in rows.zip(self.out.chunks_exact_mut(width)) {
             let (mean, rstd) = moments(x);
             // dx = rstd (g − mean(g) − x̂ mean(g x̂)), g = γ · gradient, x̂ the normalised row.
-            let along = sum(width, |at| gradient[at] * gamma[at]) / width as f32;
-            let across =
-                sum(width, |at| gradient[at] * gamma[at] * (x[at] - mean)) * rstd / width as f32;
+            let along = sum([gradient, gamma], |[gradient, gamma]| gradient * gamma) / width as f32;
+            let across = sum([gradient, gamma, x], |[gradient, gamma, x]| {
+                gradient * gamma * (x - mean)
+            }) * rstd
+                / width as f32;
             let values = x.iter().zip(gradient).zip(gamma);
             for (out, ((x, gradient), gamma)) in out.iter_mut().zip(values) {
                 *out += rstd * (gradient * gamma - along - (x - mean) * rstd * across);
@@ -93,25 +95,45 @@ impl WithSimd for NormBackward<'_> {
 #[inline(always)]
 fn moments(x: &[f32]) -> (f32, f32) {
     let width = x.len() as f32;
-    let mean = sum(x.len(), |at| x[at]) / width;
-    let variance = sum(x.len(), |at| (x[at] - mean) * (x[at] - mean)) / width;
+    let mean = sum([x], |[x]| x) / width;
+    let variance = sum([x], |[x]| (x - mean) * (x - mean)) / width;
     (mean, 1.0 / (variance + LAYER_NORM_EPSILON as f32).sqrt())
 }
 
-/// `Σ value(at)` over `0..length`, in as many partial sums as a vector has lanes.
+/// The sum of `value` over slices of one length, in as many partial sums as a vector has lanes.
 #[inline(always)]
-pub fn sum(length: usize, value: impl Fn(usize) -> f32) -> f32 {
+pub fn sum<const N: usize>(of: [&[f32]; N], value: impl Fn([f32; N]) -> f32) -> f32 {
     let mut sums = [0.0f32; LANES];
-    let whole = length / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
+    let chunks = of.map(|of| of.as_chunks::<LANES>().0);
+    let whole = chunks.iter().map(|chunks| chunks.len()).min().unwrap_or(0);
+    // Cut to one length, so that no access within is checked.
+    let chunks = chunks.map(|chunks| &chunks[..whole]);
+    for at in 0..whole {
+        let values = chunks.map(|chunks| &chunks[at]);
         for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum += value(start + lane);
+            *sum += value(values.map(|values| values[lane]));
         }
     }
-    for at in whole..length {
-        sums[at - whole] += value(at);
+    let rest = of.map(|of| &of[whole * LANES..]);
+    let left = rest.iter().map(|rest| rest.len()).min().unwrap_or(0);
+    for (at, sum) in sums.iter_mut().enumerate().take(left) {
+        *sum += value(rest.map(|rest| rest[at]));
     }
     total(sums)
+}
+
+/// The largest of `values`, NaN aside.
+#[inline(always)]
+pub fn largest(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for values in values.chunks(LANES) {
+        for (largest, &value) in lanes.iter_mut().zip(values) {
+            if value > *largest {
+                *largest = value;
+            }
+        }
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// The sum of the lanes, by halves. Never inlined: compiled as one, the halves take the loop that fills

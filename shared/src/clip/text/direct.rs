@@ -543,9 +543,11 @@ fn each_context<C: Send, T: Send>(
     if contexts.len() >= parallel::threads() {
         return parallel::each(contexts, of);
     }
-    let mut scratch = Scratch::wide();
-    let one = |context| of(context, &mut scratch);
-    contexts.iter_mut().map(one).collect()
+    parallel::inside(|| {
+        let mut scratch = Scratch::wide();
+        let one = |context| of(context, &mut scratch);
+        contexts.iter_mut().map(one).collect()
+    })
 }
 
 /// Prompts behind one context that pass through the tower together.

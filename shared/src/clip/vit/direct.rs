@@ -95,10 +95,12 @@ impl Direct {
         // One thread after the other does a quarter of the work where all take part in each product.
         let together = threads as f32 / (1.0 + 0.25 * (threads - 1) as f32);
         if threads > 1 && (batch as f32) < together {
-            return self.run(pixels, patches, &mut Scratch::wide());
+            return parallel::inside(|| self.run(pixels, patches, &mut Scratch::wide()));
         }
         let most = (CHUNK / (1 + self.patches_an_image())).max(1);
-        let together = batch.div_ceil(threads).min(most);
+        // As many chunks for one thread as for another.
+        let chunks = batch.div_ceil(most).next_multiple_of(threads);
+        let together = batch.div_ceil(chunks).max(1);
         let mut chunks: Vec<&[f32]> = pixels.chunks(together * self.pixels_an_image()).collect();
         parallel::each(&mut chunks, |pixels, scratch: &mut Scratch| {
             self.run(pixels, patches, scratch)

@@ -80,6 +80,11 @@ impl VisionTransformer {
         Ok(Self { tower })
     }
 
+    /// Whether images are shared out among the machine's threads here.
+    pub fn shares_out(&self) -> bool {
+        matches!(self.tower, Tower::Direct(_))
+    }
+
     /// `pixels`: `[batch, 3, size, size]` → image features `[batch, embed_dim]`, not normalised.
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
         match &self.tower {
