@@ -45,11 +45,20 @@ pub fn run_all(root: &Path) -> Result<()> {
         "warnings",
     ];
     step("clippy", run::show(cargo(root).args(lint)));
-    // What is fuzzed is built without Burn, which no other step does.
-    let input = "check --release --package shared --no-default-features --features input";
+    title("fuzz targets");
+    // They are a workspace of their own, without Burn, which no other step builds.
+    let check = "check --bins --manifest-path fuzz/Cargo.toml";
     step(
-        "clippy",
-        run::show(cargo(root).args(input.split_whitespace())),
+        "fuzz targets",
+        run::show(
+            cargo(root)
+                .env(
+                    "CARGO_TARGET_DIR",
+                    run::other_target_folder(root, "fuzz-check"),
+                )
+                .env("RUSTFLAGS", "-D warnings")
+                .args(check.split_whitespace()),
+        ),
     );
     title("build");
     // The command line's tests run the built program, which `cargo test` alone would not build.

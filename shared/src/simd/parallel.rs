@@ -20,7 +20,7 @@ pub fn threads() -> usize {
 
 /// Runs `run` on one of the threads that work is shared out among: what it shares out piece by piece
 /// then changes threads once and not with each piece.
-#[cfg(any(feature = "model", not(target_family = "wasm")))]
+#[cfg(feature = "model")]
 pub fn inside<Result: Send>(run: impl FnOnce() -> Result + Send) -> Result {
     #[cfg(not(target_family = "wasm"))]
     return rayon::scope(|_| run());
