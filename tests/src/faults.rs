@@ -125,7 +125,13 @@ pub fn jobs() -> Vec<Job> {
                  --shots 8 --context-tokens 4 --positive-steps 20 --negative-steps 10 --label-pool 0",
             ),
             resumes: false,
-            result: |run| files_below(&run.join("result/features")),
+            result: |run| {
+                let mut files = files_below(&run.join("result/features"));
+                for (name, bytes) in files_below(&run.join("result/rows")) {
+                    files.insert(Path::new("rows").join(name), without_seconds(&bytes));
+                }
+                files
+            },
         },
         Job {
             name: "lit",
@@ -295,6 +301,24 @@ pub fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     files
+}
+
+/// A row of a table without the time that it took; what is no JSON as it is.
+fn without_seconds(row: &[u8]) -> Vec<u8> {
+    fn strip(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields.remove("seconds");
+                fields.values_mut().for_each(strip);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    serde_json::from_slice(row).map_or(row.to_vec(), |mut row: serde_json::Value| {
+        strip(&mut row);
+        row.to_string().into_bytes()
+    })
 }
 
 /// What is half-written below a folder.

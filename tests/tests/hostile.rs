@@ -145,19 +145,18 @@ fn bundles() {
                 ],
                 Lid::default(),
             );
-            let left = [out, json]
+            let written = [(&exported, &out), (&measured, &json)]
                 .into_iter()
-                .find(|path| Path::new(path).exists());
-            [
-                exported.fault().or(measured.fault()),
-                (exported.code == 1 && measured.code == 1)
-                    .then_some(())
-                    .map_or_else(|| left.map(|left| format!("wrote {left}")), |()| None),
-            ]
-            .into_iter()
-            .flatten()
-            .map(|wrong| format!("{} in export or eval: {wrong}", case.name))
-            .next()
+                .find(|(_, path)| Path::new(path).exists())
+                .map(|(ran, path)| match ran.code {
+                    1 => format!("was refused and left {path}"),
+                    _ => format!("was taken and wrote {path}"),
+                });
+            [exported.fault().or(measured.fault()), written]
+                .into_iter()
+                .flatten()
+                .map(|wrong| format!("{} in export or eval: {wrong}", case.name))
+                .next()
         })
         .into_iter()
         .flatten(),

@@ -2,20 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::run;
 
 /// Names another bundle than the default run's, for the page's build.
 pub const VARIABLE: &str = "NEGPROMPT_BUNDLE";
 
-/// The bundle to take: the one that the variable names, else the default run's.
-pub fn find(root: &Path) -> Option<PathBuf> {
-    let folder = match std::env::var_os(VARIABLE) {
-        Some(folder) => root.join(folder),
-        None => root.join("out/default/bundle"),
-    };
-    folder.join("bundle.json").is_file().then_some(folder)
+/// The bundle to take: the one that the variable names, else the default run's, if there is one.
+///
+/// # Errors
+/// The variable names a folder that holds no bundle.
+pub fn find(root: &Path) -> Result<Option<PathBuf>> {
+    if let Some(named) = std::env::var_os(VARIABLE) {
+        let folder = root.join(named);
+        require(&folder).with_context(|| format!("{VARIABLE} names no bundle"))?;
+        return Ok(Some(folder));
+    }
+    let folder = root.join("out/default/bundle");
+    Ok(folder.join("bundle.json").is_file().then_some(folder))
+}
+
+fn require(folder: &Path) -> Result<()> {
+    if !folder.join("bundle.json").is_file() {
+        bail!(
+            "{} has no bundle.json; name the folder `bundle` that a training run wrote",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// The bundle that the user named, or the default run's; trains it when there is none.
@@ -24,15 +39,10 @@ pub fn find(root: &Path) -> Option<PathBuf> {
 /// A folder that holds no bundle, a training run that fails.
 pub fn find_or_train(root: &Path, named: Option<PathBuf>) -> Result<PathBuf> {
     if let Some(folder) = named {
-        if !folder.join("bundle.json").is_file() {
-            bail!(
-                "{} has no bundle.json; name the folder `bundle` that a training run wrote",
-                folder.display()
-            );
-        }
+        require(&folder)?;
         return Ok(std::path::absolute(folder)?);
     }
-    if let Some(folder) = find(root) {
+    if let Some(folder) = find(root)? {
         if let Some(age) = age(&folder) {
             println!(
                 "The page gets the bundle in {}, made {age} ago; without that folder one is trained anew.",
@@ -49,7 +59,7 @@ pub fn find_or_train(root: &Path, named: Option<PathBuf>) -> Result<PathBuf> {
             .current_dir(root)
             .args(["run", "--release", "--package", "trainer"]),
     )?;
-    match find(root) {
+    match find(root)? {
         Some(folder) => Ok(folder),
         None => {
             bail!("the training run wrote no out/default/bundle; look at what it printed above")

@@ -114,7 +114,7 @@ fn main() -> Result<()> {
             page::build(&root, Some(&bundle))?;
             serve::serve(&root.join("dist"), port)
         }
-        Chore::Web => page::build(&root, bundle::find(&root).as_deref()),
+        Chore::Web => page::build(&root, bundle::find(&root)?.as_deref()),
         Chore::Serve { folder, port } => serve::serve(&folder, port),
         Chore::Seal => seal::seal(&root),
         Chore::Test => checks::run_all(&root),

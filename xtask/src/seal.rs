@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 
 use crate::{bundle, run, tools};
 
@@ -70,7 +71,7 @@ pub fn shrink(root: &Path, file: &Path) -> Result<()> {
         "wasm",
     )?;
     if !kept.is_file() {
-        let partial = kept.with_extension("partial");
+        let partial = beside(&kept)?;
         let mut command = Command::new(wasm_opt);
         command.args(FEATURES).args([
             "--duplicate-function-elimination",
@@ -78,14 +79,14 @@ pub fn shrink(root: &Path, file: &Path) -> Result<()> {
             "--strip-producers",
             "--strip-target-features",
         ]);
-        command.arg(file).arg("-o").arg(&partial);
+        command.arg(file).arg("-o").arg(partial.path());
         if let Err(error) = run::show(&mut command) {
             println!(
                 "{error:#}. The page works all the same, and stays larger by half. If this wasm-opt is too old for the code: cargo install wasm-opt."
             );
             return Ok(());
         }
-        std::fs::rename(&partial, &kept)?;
+        partial.persist(&kept)?;
     }
     let after = read(&kept)?;
     println!(
@@ -102,16 +103,23 @@ fn pack(root: &Path, file: &Path) -> Result<()> {
     let bytes = read(file)?;
     let kept = kept(root, &[&bytes, b"brotli 11, window 24"], "br")?;
     if !kept.is_file() {
-        let partial = kept.with_extension("partial");
+        let mut partial = beside(&kept)?;
         let mut writer = brotli::CompressorWriter::new(Vec::new(), 1 << 16, 11, 24);
         writer.write_all(&bytes)?;
-        std::fs::write(&partial, writer.into_inner())?;
-        std::fs::rename(&partial, &kept)?;
+        partial.write_all(&writer.into_inner())?;
+        partial.persist(&kept)?;
     }
     let mut name = file.as_os_str().to_owned();
     name.push(".br");
     std::fs::copy(&kept, PathBuf::from(name))?;
     Ok(())
+}
+
+/// A file of this build's own that becomes `kept` once it is whole: another build may make the same.
+fn beside(kept: &Path) -> Result<NamedTempFile> {
+    let folder = kept.parent().unwrap_or(Path::new("."));
+    NamedTempFile::new_in(folder)
+        .with_context(|| format!("{} cannot be written to", folder.display()))
 }
 
 /// Where the result of a slow step is kept, by its input.
@@ -160,7 +168,7 @@ fn list_for_the_service_worker(staging: &Path, page: &[PathBuf]) -> Result<()> {
 }
 
 fn copy_bundle(root: &Path, staging: &Path) -> Result<()> {
-    let Some(bundle) = bundle::find(root) else {
+    let Some(bundle) = bundle::find(root)? else {
         println!(
             "No bundle lies in out/default/bundle, so the page has none: `cargo run --release -p trainer` makes it."
         );

@@ -29,7 +29,7 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/clip");
 fn every_command_explains_itself() {
     let help = trainer(&["--help"]).success();
     for command in [
-        "train", "encode", "import", "eval", "predict", "export", "bench",
+        "train", "encode", "lit", "clipn", "import", "eval", "predict", "export", "tune", "bench",
     ] {
         assert!(help.stdout.contains(command), "{}", help.stdout);
         let text = trainer(&[command, "--help"]).success().stdout;

@@ -296,11 +296,25 @@ fn number(labels: Labels, value: f64) -> String {
     };
     let rounded = (value * 1e6).round() / 1e6;
     let text = if rounded != 0.0 && rounded.abs() < 1e-3 || rounded.abs() >= 1e5 {
-        format!("{value:.0e}")
+        shortest(value)
     } else {
         format!("{}", rounded + 0.0)
     };
     text.replace('-', "−")
+}
+
+/// A power of ten with as many of three digits as say something.
+fn shortest(value: f64) -> String {
+    let text = format!("{value:.2e}");
+    match text.split_once('e') {
+        Some((digits, power)) => {
+            format!(
+                "{}e{power}",
+                digits.trim_end_matches('0').trim_end_matches('.')
+            )
+        }
+        None => text,
+    }
 }
 
 #[cfg(test)]
@@ -315,6 +329,10 @@ mod tests {
         }
         .ticks(5);
         assert_eq!(ticks.len(), 5);
+        let words = [2.5e-4, 7.5e-4, 1e-5, 150_000.0, 200_000.0, -0.25, 0.0]
+            .map(|value| number(Labels::Plain, value));
+        let wanted = ["2.5e−4", "7.5e−4", "1e−5", "1.5e5", "2e5", "−0.25", "0"];
+        assert_eq!(words, wanted);
         assert!((ticks[1] - 0.25).abs() < 1e-12, "{ticks:?}");
         assert!(Range::of([1e300, 1e300 + 1.0]).ticks(4).len() < 100);
     }

@@ -102,7 +102,10 @@ impl Direct {
         let chunks = batch.div_ceil(most).next_multiple_of(threads);
         let together = batch.div_ceil(chunks).max(1);
         let mut chunks: Vec<&[f32]> = pixels.chunks(together * self.pixels_an_image()).collect();
+        // Threads that get no chunk take part in the products of the others.
+        let wide = chunks.len() < threads;
         parallel::each(&mut chunks, |pixels, scratch: &mut Scratch| {
+            scratch.wide = wide;
             self.run(pixels, patches, scratch)
         })
         .concat()
