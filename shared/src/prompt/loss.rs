@@ -123,3 +123,132 @@ pub fn released_negative_distance(negative: Tensor<3>) -> Tensor<1> {
     let of_mean = norm(negative.clone().mean_dim(0));
     (norm(negative) * of_mean).mean() - 1.0
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    const IMAGES: usize = 3;
+    const POSITIVES: usize = 4;
+    const NEGATIVES: usize = 6;
+    const LABELS: [i32; IMAGES] = [2, 0, 3];
+
+    /// Logits between −100 and 100, as CLIP's scale makes them.
+    fn logits(columns: usize, salt: usize) -> Vec<f64> {
+        (0..IMAGES * columns)
+            .map(|at| ((at * 7919 + salt * 104_729) % 2001) as f64 / 10.0 - 100.0)
+            .collect()
+    }
+
+    fn tensor(values: &[f64], device: &Device) -> Tensor<2> {
+        let columns = values.len() / IMAGES;
+        let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+        Tensor::from_data(TensorData::new(values, [IMAGES, columns]), device)
+    }
+
+    /// `log Σ exp`, as it is written; the largest is taken out so that the sum exists.
+    fn log_sum(values: impl Iterator<Item = f64> + Clone) -> f64 {
+        let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
+        largest
+            + values
+                .map(|value| (value - largest).exp())
+                .sum::<f64>()
+                .ln()
+    }
+
+    /// The mean of `of(positives, negatives, image)` over the images.
+    fn mean(positive: &[f64], negative: &[f64], of: impl Fn(&[f64], &[f64], usize) -> f64) -> f64 {
+        let images = positive.chunks(POSITIVES).zip(negative.chunks(NEGATIVES));
+        let sum: f64 = images
+            .enumerate()
+            .map(|(image, (positive, negative))| of(positive, negative, image))
+            .sum();
+        sum / IMAGES as f64
+    }
+
+    fn close(found: f64, wanted: f64) {
+        assert!(
+            (found - wanted).abs() <= 1e-5 * wanted.abs().max(1.0),
+            "{found} for {wanted}"
+        );
+    }
+
+    fn mixed(positive: &[f64], negative: &[f64]) -> f64 {
+        mean(positive, negative, |positive, negative, _| {
+            let all = log_sum(positive.iter().chain(negative).copied());
+            all - log_sum(negative.iter().copied())
+        })
+    }
+
+    #[test]
+    fn losses_over_positives_and_negatives_are_their_equations() {
+        let device = Device::flex();
+        let (positive, negative) = (logits(POSITIVES, 1), logits(NEGATIVES, 2));
+        let [of_positive, of_negative] =
+            [&positive, &negative].map(|values| tensor(values, &device));
+        let found = mixed_image_distance(of_positive.clone(), of_negative.clone());
+        close(found.into_scalar(), mixed(&positive, &negative));
+
+        let labels = Tensor::from_data(TensorData::new(LABELS.to_vec(), [IMAGES]), &device);
+        let found = joint_cross_entropy(of_positive, of_negative, labels);
+        let wanted = mean(&positive, &negative, |positive, negative, image| {
+            let all = log_sum(positive.iter().chain(negative).copied());
+            all - positive[LABELS[image] as usize]
+        });
+        close(found.into_scalar(), wanted);
+    }
+
+    #[test]
+    fn mixed_images_are_drawn_to_the_negatives_by_the_slope_of_the_equation() {
+        let device = Device::flex().autodiff();
+        // Near each other, so that no slope vanishes.
+        let near = |values: Vec<f64>| values.into_iter().map(|value| value / 50.0).collect();
+        let (positive, negative): (Vec<f64>, Vec<f64>) =
+            (near(logits(POSITIVES, 1)), near(logits(NEGATIVES, 2)));
+        let of_negative = tensor(&negative, &device).require_grad();
+        let gradients =
+            mixed_image_distance(tensor(&positive, &device), of_negative.clone()).backward();
+        let found: Vec<f32> = of_negative
+            .grad(&gradients)
+            .expect("a gradient")
+            .into_data()
+            .iter()
+            .collect();
+        for (at, found) in found.into_iter().enumerate() {
+            let moved = |by: f64| {
+                let mut negative = negative.clone();
+                negative[at] += by;
+                mixed(&positive, &negative)
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!(
+                (f64::from(found) - slope).abs() < 1e-5,
+                "{at}: {found} for {slope}"
+            );
+            assert!(slope < 0.0);
+        }
+    }
+
+    #[test]
+    fn entropy_of_patches_counts_the_chosen_alone() {
+        let device = Device::flex();
+        let values = logits(POSITIVES, 3);
+        let chosen = |marks: [f32; IMAGES]| Tensor::<1>::from_floats(marks, &device);
+        let found = |marks| -> f64 {
+            patch_entropy(tensor(&values, &device) / 50.0, chosen(marks)).into_scalar()
+        };
+        let entropies: Vec<f64> = values
+            .chunks(POSITIVES)
+            .map(|row| {
+                let row = row.iter().map(|value| value / 50.0);
+                let all = log_sum(row.clone());
+                row.map(|value| -(value - all).exp() * (value - all)).sum()
+            })
+            .collect();
+        close(found([1.0, 0.0, 1.0]), (entropies[0] + entropies[2]) / 2.0);
+        close(found([0.0, 1.0, 0.0]), entropies[1]);
+        close(found([0.0; IMAGES]), 0.0);
+    }
+}
