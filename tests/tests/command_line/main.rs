@@ -8,6 +8,7 @@ mod load;
 mod privacy;
 mod shards;
 mod suites;
+mod variants;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -53,12 +53,13 @@ fn what_is_passed_on_names_photos_and_nothing_else_of_them() {
         checked.push(format!("{suite}/{file}"));
     }
     checked.extend([json, html, format!("{suite}/table.tex")]);
-    for folder in [&bundle, &exported] {
+    let figures = [&run, &suite].map(|folder| format!("{folder}/figures"));
+    for folder in [&bundle, &exported, &figures[0], &figures[1]] {
         for entry in fs::read_dir(folder).unwrap() {
             checked.push(entry.unwrap().path().to_str().unwrap().to_owned());
         }
     }
-    assert!(checked.len() >= 17, "{checked:?}");
+    assert!(checked.len() >= 27, "{checked:?}");
     let temporary = place.path("");
     let temporary = Path::new(&temporary).file_name().unwrap();
     for path in &checked {
