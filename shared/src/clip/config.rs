@@ -11,7 +11,8 @@ pub use size::LargestBuffers;
 
 use super::preprocessing::Preprocessing;
 
-/// The ε of a layer norm, the same in every published CLIP.
+/// The ε of a layer norm in OpenAI's models and nearly all others. Those with another one (CLIPA has
+/// 1e-6) are refused where their configuration says so.
 pub const LAYER_NORM_EPSILON: f64 = 1e-5;
 
 /// A CLIP model: an image tower and a text tower that share one embedding space.
@@ -77,7 +78,7 @@ pub struct VitConfig {
     pub width: usize,
     /// Number of residual attention blocks.
     pub layers: usize,
-    /// Attention heads; the published models use `width / 64`.
+    /// Attention heads; OpenAI's models have `width / 64`, larger ones of others fewer.
     pub heads: usize,
     /// Width of the hidden layer of the multilayer perceptron.
     pub mlp_width: usize,
@@ -94,7 +95,7 @@ pub struct ResNetConfig {
     pub layers: [usize; 4],
     /// Width of the stem (64 for RN50 and RN101).
     pub width: usize,
-    /// Heads of the attention pool; the published models use `width * 32 / 64`.
+    /// Heads of the attention pool; OpenAI's models have `width * 32 / 64`.
     pub heads: usize,
 }
 
@@ -166,7 +167,7 @@ impl TextTowerConfig {
 }
 
 impl VitConfig {
-    /// The published family: `heads = width / 64`, a four times wider hidden layer, QuickGELU.
+    /// OpenAI's family: `heads = width / 64`, a four times wider hidden layer, QuickGELU.
     pub fn openai(image_size: usize, patch_size: usize, width: usize, layers: usize) -> Self {
         Self {
             image_size,

@@ -8,11 +8,23 @@ use crate::clip::config::{
 };
 use crate::clip::preprocessing::Preprocessing;
 
-/// Infers the configuration from the shapes alone, as OpenAI's `build_model` does: heads are
-/// `width / 64`, the activation is QuickGELU.
+/// Image towers whose heads are not of 64 channels: width, channels a head, and the name. Nothing in
+/// the tensors shows it.
+const OTHER_HEADS: [(usize, usize, &str); 4] = [
+    (1280, 80, "ViT-H"),
+    (1408, 88, "ViT-g"),
+    (1664, 104, "ViT-bigG"),
+    (1792, 112, "ViT-e"),
+];
+
+/// Infers the configuration from the shapes, as OpenAI's `build_model` does: heads are `width / 64`,
+/// and the activation is QuickGELU unless the names of the tensors told of another
+/// ([`Checkpoint::activation`]). An EfficientNet-Lite has only its image side inferred, see below.
 ///
 /// # Errors
-/// A tensor that the inference needs is missing.
+/// A tensor that the inference needs is missing or of another number of dimensions, there is no text
+/// tower, an EfficientNet of no known size, or an image tower of a width that in known models goes
+/// with heads of another size.
 pub fn infer_config(name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig, ImportError> {
     let shapes = Shapes {
         tensors: &checkpoint.tensors,
@@ -20,17 +32,27 @@ pub fn infer_config(name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig, I
     if checkpoint.tensors.contains_key("visual.stem.weight") {
         return infer_efficientnet(name, &shapes);
     }
-    // CLIPN's checkpoints say nothing of it: they began from LAION's weights, which have GELU.
-    let activation = match checkpoint.no_text {
-        Some(_) => Activation::Gelu,
-        None => Activation::QuickGelu,
-    };
+    if !checkpoint.tensors.contains_key("token_embedding.weight") {
+        return Err(ImportError::configuration(
+            name,
+            "it holds no text tower of CLIP's own (no `token_embedding.weight`): import a whole CLIP model, image and text tower; if this should be one, it is cut short, fetch it again",
+        ));
+    }
+    let activation = checkpoint.activation.unwrap_or_default();
     let [context_length, text_width] = shapes.of("positional_embedding")?;
     let [vocabulary_size, _] = shapes.of("token_embedding.weight")?;
     let [_, embed_dim] = shapes.of("text_projection")?;
     let [mlp_width, _] = shapes.of("transformer.resblocks.0.mlp.c_fc.weight")?;
     let image = if checkpoint.tensors.contains_key("visual.proj") {
         let [width, _, patch_size, _] = shapes.of("visual.conv1.weight")?;
+        if let Some((_, channels, model)) = OTHER_HEADS.iter().find(|(known, ..)| *known == width) {
+            return Err(ImportError::configuration(
+                name,
+                format!(
+                    "no configuration lies beside the weights, and an image tower of width {width} ({model}) has heads of {channels} channels, not of 64 as OpenAI's: put the model's open_clip JSON beside it as open_clip_config.json"
+                ),
+            ));
+        }
         let [tokens, _] = shapes.of("visual.positional_embedding")?;
         let [mlp_width, _] = shapes.of("visual.transformer.resblocks.0.mlp.c_fc.weight")?;
         ImageTowerConfig::Vit(VitConfig {
@@ -152,5 +174,78 @@ impl Shapes<'_> {
                     .is_some_and(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
             })
             .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::TensorValues;
+
+    /// Names and shapes of a small model with an image tower of this width; nothing reads values.
+    fn checkpoint(width: usize, activation: Option<Activation>) -> Checkpoint {
+        let shapes: [(&str, &[usize]); 9] = [
+            ("positional_embedding", &[77, 128]),
+            ("token_embedding.weight", &[49_408, 128]),
+            ("text_projection", &[128, 96]),
+            ("transformer.resblocks.0.mlp.c_fc.weight", &[512, 128]),
+            ("transformer.resblocks.0.ln_1.weight", &[128]),
+            ("visual.proj", &[width, 96]),
+            ("visual.conv1.weight", &[width, 3, 16, 16]),
+            ("visual.positional_embedding", &[197, width]),
+            (
+                "visual.transformer.resblocks.0.mlp.c_fc.weight",
+                &[4 * width, width],
+            ),
+        ];
+        let tensors = shapes.map(|(name, shape)| {
+            let tensor = TensorValues {
+                shape: shape.to_vec(),
+                values: Vec::new(),
+            };
+            (name.to_owned(), tensor)
+        });
+        Checkpoint {
+            tensors: Tensors::from(tensors),
+            logit_scale: None,
+            no_text: None,
+            activation,
+            classifier: None,
+        }
+    }
+
+    #[test]
+    fn the_activation_is_what_the_names_told() {
+        for (told, inferred) in [
+            (None, Activation::QuickGelu),
+            (Some(Activation::Gelu), Activation::Gelu),
+        ] {
+            let config = infer_config("m", &checkpoint(192, told)).unwrap();
+            let ImageTowerConfig::Vit(vit) = &config.image else {
+                panic!("{config:?}")
+            };
+            assert_eq!(vit.activation, inferred);
+            assert_eq!(config.text.activation, inferred);
+            assert_eq!((vit.heads, config.text.heads, vit.image_size), (3, 2, 224));
+        }
+    }
+
+    #[test]
+    fn widths_of_models_with_other_heads_are_refused() {
+        for (width, channels, model) in OTHER_HEADS {
+            let error = infer_config("m", &checkpoint(width, None)).unwrap_err();
+            let text = error.to_string();
+            for part in [model, &channels.to_string(), "open_clip_config.json"] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_tower_alone_is_not_called_damaged_only() {
+        let mut checkpoint = checkpoint(192, None);
+        checkpoint.tensors.remove("token_embedding.weight");
+        let text = infer_config("m", &checkpoint).unwrap_err().to_string();
+        assert!(text.contains("no text tower of CLIP's own"), "{text}");
     }
 }

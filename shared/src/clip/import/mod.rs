@@ -38,6 +38,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::bundle::{TensorValues, Tensors};
+use crate::clip::config::Activation;
 
 /// Why a checkpoint cannot be used.
 #[derive(Error, Debug, Clone, PartialEq)]
@@ -132,6 +133,9 @@ pub struct Checkpoint {
     /// CLIPN's text tower for what an image does not show, under the names of a text tower, with its
     /// learned prompts as [`NO_PROMPTS`].
     pub no_text: Option<Tensors>,
+    /// The activation, where the names of the tensors tell whose model it is; they do not tell it of
+    /// open_clip's.
+    pub activation: Option<Activation>,
     /// The classifier of an EfficientNet-Lite: weight `[classes, head_width]`, bias `[classes]`.
     pub classifier: Option<Classifier>,
 }

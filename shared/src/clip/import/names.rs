@@ -5,6 +5,7 @@ use burn_store::burn_pack::Tensor as StoredTensor;
 
 use super::ImportError;
 use crate::bundle::{TensorValues, Tensors};
+use crate::clip::config::Activation;
 
 /// Marks a projection that `transformers` stores as a linear layer, `[outputs, inputs]`.
 const TRANSPOSED: &str = ".transposed";
@@ -111,6 +112,23 @@ impl Naming {
         };
         // The patterns are constants; the test below compiles every one of them.
         KeyRemapper::from_patterns(patterns.to_vec()).unwrap_or_default()
+    }
+}
+
+/// The activation, where the names of a file's tensors tell whose model it is.
+pub fn activation(tensors: &[StoredTensor]) -> Option<Activation> {
+    let has = |start: &str| {
+        let mut names = tensors.iter().map(|tensor| tensor.name.as_str());
+        names.any(|name| name.trim_start_matches("module.").starts_with(start))
+    };
+    if has("_image_encoder.") {
+        // None of TinyCLIP's configurations asks for QuickGELU, and GELU is what they take then.
+        Some(Activation::Gelu)
+    } else if has("input_resolution") {
+        // The state dicts of OpenAI's own archives carry the sizes of the model; no others do.
+        Some(Activation::QuickGelu)
+    } else {
+        None
     }
 }
 
