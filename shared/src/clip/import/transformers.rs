@@ -12,6 +12,9 @@ use crate::clip::preprocessing::Preprocessing;
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
 
+/// What a channel's levels are divided by.
+const LEVELS: f64 = 255.0;
+
 /// PIL's number for bicubic.
 const BICUBIC: u64 = 3;
 
@@ -19,7 +22,8 @@ const BICUBIC: u64 = 3;
 /// where there is one.
 ///
 /// Fields that are left out take the defaults of `CLIPConfig`. The older `text_config_dict` and
-/// `vision_config_dict` overrule what stands beside them, as they do in `transformers`.
+/// `vision_config_dict` overrule, field by field, what stands beside them; what they leave out stays
+/// (`transformers` puts its defaults there).
 ///
 /// # Errors
 /// Not JSON, a field of another type, a model that is no CLIP, or a setting that this program
@@ -86,13 +90,30 @@ pub fn transformers_config(
 }
 
 /// What `CLIPImageProcessor` does with an image, if it is what this program does: short side,
-/// centre crop, mean and deviation.
+/// centre crop, values in 0..1, mean and deviation.
 fn preprocessing(json: &str) -> Result<Preprocessing, ImportError> {
     let stored: Preprocessor = parse(PREPROCESSOR, json)?;
     let refuse = |cause: String| Err(ImportError::configuration(PREPROCESSOR, cause));
+    // The newer name counts where both are given. The fields of other processors bear the same names
+    // and mean other things: a plain number is both sides to ViT's.
+    let kinds = [
+        ("image_processor_type", &stored.image_processor_type),
+        ("feature_extractor_type", &stored.feature_extractor_type),
+    ];
+    let kind = kinds
+        .into_iter()
+        .find_map(|(field, kind)| Some((field, kind.as_ref()?)));
+    if let Some((field, kind)) = kind
+        && !kind.starts_with("CLIP")
+    {
+        return refuse(format!(
+            "{field} is {kind}, and only the fields of CLIP's own (CLIPImageProcessor) are known: put a CLIP model's file there, or take it away if images are to be prepared as for OpenAI's models"
+        ));
+    }
     for (step, done) in [
         ("do_resize", stored.do_resize),
         ("do_center_crop", stored.do_center_crop),
+        ("do_rescale", stored.do_rescale),
         ("do_normalize", stored.do_normalize),
     ] {
         if !done {
@@ -105,7 +126,14 @@ fn preprocessing(json: &str) -> Result<Preprocessing, ImportError> {
             stored.resample
         ));
     }
-    let size = match stored.crop_size {
+    if (stored.rescale_factor * LEVELS - 1.0).abs() > 1e-3 {
+        return refuse(format!(
+            "rescale_factor is {}, and this program divides by {LEVELS}",
+            stored.rescale_factor
+        ));
+    }
+    let openai = Preprocessing::openai(224);
+    let size = match Side::read("crop_size", &stored.crop_size, openai.size)? {
         Side::Square(side) => side,
         Side::Box { height, width } if height == width => height,
         Side::Box { height, width } => {
@@ -113,7 +141,7 @@ fn preprocessing(json: &str) -> Result<Preprocessing, ImportError> {
         }
         Side::Short { shortest_edge } => shortest_edge,
     };
-    let resize = match stored.size {
+    let resize = match Side::read("size", &stored.size, openai.resize)? {
         Side::Square(side) => side,
         Side::Short { shortest_edge } => shortest_edge,
         Side::Box { height, width } => {
@@ -218,10 +246,14 @@ impl Default for Text {
 struct Preprocessor {
     do_resize: bool,
     do_center_crop: bool,
+    do_rescale: bool,
+    rescale_factor: f64,
     do_normalize: bool,
     resample: u64,
-    size: Side,
-    crop_size: Side,
+    size: Value,
+    crop_size: Value,
+    image_processor_type: Option<String>,
+    feature_extractor_type: Option<String>,
     #[serde(deserialize_with = "crate::single::three")]
     image_mean: [f32; 3],
     #[serde(deserialize_with = "crate::single::three")]
@@ -234,10 +266,14 @@ impl Default for Preprocessor {
         Self {
             do_resize: true,
             do_center_crop: true,
+            do_rescale: true,
+            rescale_factor: 1.0 / LEVELS,
             do_normalize: true,
             resample: BICUBIC,
-            size: Side::Square(openai.resize),
-            crop_size: Side::Square(openai.size),
+            size: Value::Null,
+            crop_size: Value::Null,
+            image_processor_type: None,
+            feature_extractor_type: None,
             image_mean: openai.mean,
             image_std: openai.std,
         }
@@ -245,12 +281,37 @@ impl Default for Preprocessor {
 }
 
 /// A size as `transformers` has written it over the years, in pixels.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Side {
     Square(u32),
     Short { shortest_edge: u32 },
     Box { height: u32, width: u32 },
+}
+
+impl Side {
+    /// Reads what the field of this name holds; null is the default, as in `transformers`.
+    fn read(field: &str, value: &Value, default: u32) -> Result<Self, ImportError> {
+        let pixels = |value: &Value| value.as_u64().and_then(|side| u32::try_from(side).ok());
+        let edge = |name: &str| pixels(value.get(name)?);
+        // A bound on the long side would change the proportions of what comes out.
+        let bounded = value
+            .get("longest_edge")
+            .is_some_and(|edge| !edge.is_null());
+        let read = match (edge("shortest_edge"), edge("height"), edge("width")) {
+            _ if value.is_null() => Some(Self::Square(default)),
+            _ if value.is_number() => pixels(value).map(Self::Square),
+            (Some(shortest_edge), None, None) if !bounded => Some(Self::Short { shortest_edge }),
+            (None, Some(height), Some(width)) => Some(Self::Box { height, width }),
+            _ => None,
+        };
+        read.ok_or_else(|| {
+            ImportError::configuration(
+                PREPROCESSOR,
+                format!(
+                    "{field} is {value}, and has to be a number of pixels, {{\"shortest_edge\": N}} or {{\"height\": N, \"width\": N}}"
+                ),
+            )
+        })
+    }
 }
 
 fn default_projection() -> usize {
@@ -297,6 +358,23 @@ mod tests {
             (r#"{"do_center_crop": false}"#, "do_center_crop"),
             (r#"{"size": {"height": 224, "width": 224}}"#, "squeezed"),
             (r#"{"crop_size": {"height": 224, "width": 200}}"#, "square"),
+            (r#"{"crop_size": {"longest_edge": 224}}"#, "crop_size is {"),
+            (
+                r#"{"size": {"shortest_edge": 224, "longest_edge": 300}}"#,
+                "size is {",
+            ),
+            (r#"{"size": -1}"#, "size is -1"),
+            (r#"{"do_rescale": false}"#, "do_rescale"),
+            (r#"{"rescale_factor": 0.0078431}"#, "rescale_factor"),
+            (
+                r#"{"feature_extractor_type": "ViTFeatureExtractor", "size": 224}"#,
+                "feature_extractor_type is ViTFeatureExtractor",
+            ),
+            (
+                r#"{"image_processor_type": "ChineseCLIPImageProcessor",
+                    "feature_extractor_type": "CLIPFeatureExtractor"}"#,
+                "image_processor_type is Chinese",
+            ),
         ] {
             let text = says("{}", Some(preprocessor));
             assert!(
@@ -312,6 +390,9 @@ mod tests {
             r#"{"size": 256, "crop_size": 224, "image_mean": [0.5, 0.5, 0.5]}"#,
             r#"{"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224},
                 "image_mean": [0.5, 0.5, 0.5]}"#,
+            r#"{"size": 256, "crop_size": null, "image_mean": [0.5, 0.5, 0.5],
+                "rescale_factor": 0.00392156862745098,
+                "image_processor_type": "CLIPImageProcessorFast"}"#,
         ] {
             let read = preprocessing(json).unwrap();
             assert_eq!((read.resize, read.size), (256, 224));
