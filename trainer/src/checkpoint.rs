@@ -39,6 +39,8 @@ const MOST_SHARING: u64 = 4;
 pub struct LoadedCheckpoint {
     pub config: ClipConfig,
     pub checkpoint: Checkpoint,
+    /// Whether activation and heads are those of OpenAI's models because nothing tells of them.
+    pub assumed: bool,
     /// The files that the weights came from.
     pub files: Vec<PathBuf>,
 }
@@ -62,10 +64,22 @@ pub fn load(path: &Path, name: &str) -> Result<LoadedCheckpoint> {
         )
     };
     let chosen = choose(folder, file)?;
-    let (stored, files) = read_weights(folder, &chosen.weights)?;
     let of = || path.display().to_string();
+    // Before gigabytes are read: a model that is refused for its configuration.
+    let described = match describe(folder, &chosen, name).with_context(of) {
+        Err(error) if chosen.are_named_as_clip() => return Err(error),
+        described => described,
+    };
+    let (stored, files) = read_weights(folder, &chosen.weights)?;
     let mut checkpoint = contained(path, || canonical(stored).with_context(of))?;
-    let mut config = configuration(folder, &chosen, name, &checkpoint).with_context(of)?;
+    // EfficientNet-Lite is published without a configuration: one beside it is of something else.
+    let efficientnet = checkpoint.tensors.contains_key("visual.stem.weight");
+    let described = if efficientnet { None } else { described? };
+    let assumed = described.is_none() && !efficientnet && checkpoint.activation.is_none();
+    let mut config = match described {
+        Some(config) => config,
+        None => infer_config(name, &checkpoint).with_context(of)?,
+    };
     // What was learned counts for more than what the configuration began with.
     if let Some(scale) = checkpoint.logit_scale.take() {
         config.logit_scale = scale;
@@ -75,6 +89,7 @@ pub fn load(path: &Path, name: &str) -> Result<LoadedCheckpoint> {
     Ok(LoadedCheckpoint {
         config,
         checkpoint,
+        assumed,
         files,
     })
 }
@@ -129,24 +144,18 @@ fn choose(folder: &Path, file: Option<&Path>) -> Result<CheckpointFiles> {
     }
 }
 
-/// The configuration that lies beside the weights, else what the tensors' shapes say.
-fn configuration(
-    folder: &Path,
-    files: &CheckpointFiles,
-    name: &str,
-    checkpoint: &Checkpoint,
-) -> Result<ClipConfig> {
-    let image_tower_only = !checkpoint
-        .tensors
-        .keys()
-        .any(|tensor| tensor.starts_with("token_embedding."));
+/// What the configuration beside the weights says; none where no configuration lies there.
+///
+/// # Errors
+/// Names the file: it cannot be read, or describes a model that this program does not compute.
+pub fn describe(folder: &Path, files: &CheckpointFiles, name: &str) -> Result<Option<ClipConfig>> {
     let read = |file: &String| {
         let path = folder.join(file);
         String::from_utf8(output::read_at_most(&path, MAX_CONFIG_BYTES)?)
             .with_context(|| format!("{} is no UTF-8 text", path.display()))
     };
-    let Some(file) = files.configuration.as_ref().filter(|_| !image_tower_only) else {
-        return Ok(infer_config(name, checkpoint)?);
+    let Some(file) = &files.configuration else {
+        return Ok(None);
     };
     let text = read(file)?;
     let parsed = if file == OPEN_CLIP_CONFIG {
@@ -155,7 +164,9 @@ fn configuration(
         let preprocessor = files.preprocessor.as_ref().map(read).transpose()?;
         transformers_config(name, &text, preprocessor.as_deref())
     };
-    parsed.with_context(|| folder.join(file).display().to_string())
+    parsed
+        .map(Some)
+        .with_context(|| folder.join(file).display().to_string())
 }
 
 /// What a file's first bytes say it is.
@@ -239,16 +250,16 @@ fn read_pickle(file: &Path) -> Result<Vec<StoredTensor>> {
     let mut store = PytorchStore::from_file(file).map_indices_contiguous(false);
     let mut tensors: Vec<_> = store
         .get_all_tensors()
-        .map_err(|error| damaged(file, &error.to_string()))?
+        .map_err(|error| match error.to_string() {
+            // The classes that an archive of torch.jit brings with it.
+            cause if cause.contains("__torch__") => no_state_dict(file),
+            cause => damaged(file, &cause),
+        })?
         .values()
         .cloned()
         .collect();
     if tensors.is_empty() {
-        bail!(
-            "{} holds no tensor by name: it is no state dict. An archive made by torch.jit (OpenAI's own downloads are) can be turned into one with: python -c \"import torch; torch.save(torch.jit.load('{}', map_location='cpu').state_dict(), 'state_dict.pt')\"",
-            file.display(),
-            file.display()
-        );
+        return Err(no_state_dict(file));
     }
     // A whole training checkpoint: the weights lie under one key, beside an optimizer's state.
     for key in NESTED_KEYS {
@@ -265,6 +276,14 @@ fn read_pickle(file: &Path) -> Result<Vec<StoredTensor>> {
         }
     }
     Ok(tensors)
+}
+
+fn no_state_dict(file: &Path) -> anyhow::Error {
+    anyhow!(
+        "{} is no state dict. An archive made by torch.jit (OpenAI's own downloads are) can be turned into one with: python -c \"import torch; torch.save(torch.jit.load('{}', map_location='cpu').state_dict(), 'state_dict.pt')\"",
+        file.display(),
+        file.display()
+    )
 }
 
 fn damaged(file: &Path, cause: &str) -> anyhow::Error {

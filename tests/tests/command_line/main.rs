@@ -156,7 +156,10 @@ fn checkpoints_that_cannot_be_used_say_why() {
     );
 
     let text = import(&format!("{FIXTURES}/torchscript.pt"));
-    assert!(text.contains("state_dict()"), "{text}");
+    assert!(
+        text.contains("torch.jit.load") && text.contains("state_dict()"),
+        "{text}"
+    );
 
     let foreign = place.write("foreign.safetensors", &foreign_checkpoint());
     let text = import(&foreign);
@@ -190,6 +193,81 @@ fn checkpoints_that_cannot_be_used_say_why() {
         !Path::new(&out).exists(),
         "no half-written model may be left"
     );
+}
+
+/// Without a configuration nothing in the tensors tells of the activation: names do, or it is assumed
+/// and said.
+#[test]
+fn what_is_assumed_without_a_configuration_is_said() {
+    let place = Place::new();
+    let weights = fs::read(format!("{FIXTURES}/open_clip/open_clip_model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&weights).unwrap();
+    let tinyclip = tensors.iter().map(|(name, view)| {
+        let module = match name {
+            "logit_scale" => "_logit_scale",
+            image if image.starts_with("visual.") => "_image_encoder",
+            _ => "_text_encoder",
+        };
+        (format!("{module}.module.{name}"), view)
+    });
+    let tinyclip = place.write(
+        "tinyclip.safetensors",
+        &safetensors::serialize(tinyclip, None).unwrap(),
+    );
+    let plain = place.write("plain.safetensors", &weights);
+    let out = place.path("model");
+    for (checkpoint, activation, note) in [(&tinyclip, "gelu", false), (&plain, "quick-gelu", true)]
+    {
+        let run = trainer(&["import", checkpoint, "--out", &out]).success();
+        let said = run
+            .stderr
+            .contains("QuickGELU and 64 channels a head are assumed");
+        assert_eq!(said, note, "{}", run.stderr);
+        let config: Value = read_json(&format!("{out}/config.json"));
+        assert_eq!(config["image"]["activation"], activation);
+        assert_eq!(config["text"]["activation"], activation);
+    }
+}
+
+/// Models with another text tower are refused for what their configuration says, before their weights
+/// are read: these are no weights at all.
+#[test]
+fn models_with_another_text_tower_are_refused_by_their_configuration() {
+    let place = Place::new();
+    let model_of = |kind: &str| format!(r#"{{"model_type": "{kind}"}}"#);
+    let roberta = r#"{"model_cfg": {"embed_dim": 512, "vision_cfg": {}, "text_cfg":
+        {"hf_model_name": "xlm-roberta-base"}}}"#;
+    for (config, weights, content, named) in [
+        (
+            "open_clip_config.json",
+            "open_clip_model.safetensors",
+            roberta.to_owned(),
+            "xlm-roberta-base",
+        ),
+        (
+            "config.json",
+            "model.safetensors",
+            model_of("clip_vision_model"),
+            "clip_vision_model",
+        ),
+        ("config.json", "pytorch_model.bin", model_of("blip"), "blip"),
+    ] {
+        let folder = tempfile::tempdir_in(place.path("")).unwrap();
+        fs::write(folder.path().join(config), content).unwrap();
+        fs::write(folder.path().join(weights), "no weights").unwrap();
+        let text = trainer(&[
+            "import",
+            folder.path().to_str().unwrap(),
+            "--out",
+            &place.path("model"),
+        ])
+        .failure()
+        .stderr;
+        assert!(
+            text.contains(named) && text.contains(config) && !text.contains("cut short"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -74,6 +74,14 @@ impl CheckpointFiles {
         Ok(Self::of(weights, names))
     }
 
+    /// Whether the weights bear one of the names under which CLIP is published, so that they belong to the
+    /// configuration beside them. EfficientNet-Lite has names of its own and no configuration.
+    pub fn are_named_as_clip(&self) -> bool {
+        let (WeightFiles::One(file) | WeightFiles::Sharded(file)) = &self.weights;
+        let file = file.trim_end_matches(INDEX);
+        LAYOUTS.iter().any(|(_, names)| names.contains(&file))
+    }
+
     /// The checkpoint with these weights, and the configuration that lies beside them.
     pub fn of(weights: WeightFiles, names: &[String]) -> Self {
         let has = |name: &str| names.iter().any(|there| there == name);
@@ -226,6 +234,9 @@ mod tests {
         let index = WeightFiles::Sharded("model.safetensors.index.json".to_owned());
         assert_eq!(chosen(&sharded).1, index);
         assert_eq!(chosen(&["README.md", "RN50.pt"]), (None, one("RN50.pt")));
+        assert!(choose(&sharded).unwrap().are_named_as_clip());
+        let own = choose(&["config.json", "lite0.pth"]).unwrap();
+        assert!(!own.are_named_as_clip());
     }
 
     #[test]

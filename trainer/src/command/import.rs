@@ -24,11 +24,16 @@ use crate::progress::say;
 /// open_clip and TinyCLIP (.pt, .bin, .safetensors, with open_clip_config.json beside them where
 /// there is one), those of CLIPN with its "no" text tower, and EfficientNet-Lite (.pth), which has
 /// an image tower only and gets a text tower by `trainer lit`. Pickle files are read without being
-/// executed.
+/// executed. OpenAI's own downloads are TorchScript: the error says how to make a state dict of one.
 ///
 /// OWNER/NAME fetches the checkpoint from the Hugging Face hub. HF_ENDPOINT, HF_TOKEN, HF_HOME,
 /// HF_HUB_CACHE and HF_HUB_OFFLINE mean what they mean to other tools, and the cache is theirs as
-/// well. Every file's hash is checked; a download that breaks off goes on where it was.
+/// well. Every file is held against the hash that the hub gives; a download that breaks off goes on
+/// where it was.
+///
+/// Without a configuration beside the weights, what a file does not say is taken as in OpenAI's models
+/// (QuickGELU, 64 channels a head), and a note says so; TinyCLIP's, CLIPN's and OpenAI's own files say
+/// it by their names.
 #[derive(Args, Debug)]
 pub struct ImportArguments {
     /// The checkpoint: a file, a directory with the weights and their configuration, or OWNER/NAME
@@ -145,6 +150,11 @@ fn import(
         None => name_of(checkpoint),
     });
     let loaded = checkpoint::load(checkpoint, &name)?;
+    if loaded.assumed {
+        say(
+            "note: no configuration lies beside the weights: QuickGELU and 64 channels a head are assumed, as in OpenAI's models; LAION's and others have GELU: put the model's open_clip JSON beside it as open_clip_config.json",
+        );
+    }
     let has_text = loaded.config.text.layers > 0;
     let vocabulary = has_text.then(|| vocabulary(&loaded)).transpose()?.flatten();
     let photos = Photos::read(

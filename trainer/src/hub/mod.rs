@@ -21,7 +21,7 @@ pub use repository::Repository;
 
 use client::Client;
 
-use crate::checkpoint::{CheckpointFiles, ShardIndex, WeightFiles};
+use crate::checkpoint::{self, CheckpointFiles, ShardIndex, WeightFiles};
 use crate::output;
 use crate::progress::say;
 
@@ -49,7 +49,7 @@ pub fn fetch(repository: &Repository, environment: &Environment) -> Result<Snaps
     let hub = Hub::new(repository, environment);
     if environment.offline {
         return hub.cached().with_context(|| {
-            format!("HF_HUB_OFFLINE is set, and {repository} is not whole in the cache")
+            format!("{repository} is taken from the cache alone, as HF_HUB_OFFLINE is set")
         });
     }
     let listing = match hub.client.list(repository) {
@@ -156,7 +156,8 @@ impl<'a> Hub<'a> {
         })
     }
 
-    /// Calls `obtain` for every file of the checkpoint that `names` make up.
+    /// Calls `obtain` for every file of the checkpoint that `names` make up; for those of weights only
+    /// if the model is not refused for its configuration.
     fn collect(
         &self,
         names: &[String],
@@ -168,6 +169,14 @@ impl<'a> Hub<'a> {
         let mut paths = Vec::new();
         for name in beside.into_iter().flatten() {
             paths.push(obtain(name)?);
+        }
+        if files.are_named_as_clip() {
+            checkpoint::describe(
+                &self.snapshot_folder(commit),
+                &files,
+                self.repository.name(),
+            )
+            .with_context(|| format!("{} cannot be imported", self.repository))?;
         }
         let (WeightFiles::One(name) | WeightFiles::Sharded(name)) = &files.weights;
         let weights = obtain(name)?;
