@@ -203,7 +203,9 @@ fn a_token_is_shown_to_the_hub_and_to_nobody_else() {
     };
     hub.set(closed.clone());
     let import = ["import", ID, "--out", "model"];
-    place.run(&hub, &import).fails(&[ID, "set HF_TOKEN"]);
+    place
+        .run(&hub, &import)
+        .fails(&[ID, "set HF_TOKEN", "no such folder here"]);
     let wrong = place.run_with(&hub, &[("HF_TOKEN", "hf_wrong")], &import);
     wrong.fails(&["does not let this token read it"]);
     assert!(!wrong.says("hf_wrong"), "a token is not repeated");
@@ -227,9 +229,28 @@ fn what_cannot_be_fetched_says_why_and_what_to_do() {
     let unknown = place.run(&hub, &["import", "somebody/else", "--out", "model"]);
     unknown.fails(&["somebody/else", "no such repository", "no such folder here"]);
 
+    // Whatever takes a model asks the hub for it.
+    let clipn = [
+        "clipn",
+        "--model",
+        "somebody/else",
+        "--data",
+        ".",
+        "--out",
+        "m",
+    ];
+    place
+        .run(&hub, &clipn)
+        .fails(&["somebody/else", "no such repository"]);
+
     let nowhere = [("HF_ENDPOINT", "http://127.0.0.1:9")];
     let unreachable = place.run_with(&hub, &nowhere, &["import", ID, "--out", "model"]);
-    unreachable.fails(&["127.0.0.1:9 cannot be reached", "HF_ENDPOINT", "import DIR"]);
+    unreachable.fails(&[
+        "127.0.0.1:9 cannot be reached",
+        "no such folder here",
+        "HF_ENDPOINT",
+        "import DIR",
+    ]);
 
     let offline = [("HF_HUB_OFFLINE", "1")];
     let absent = place.run_with(
@@ -237,7 +258,12 @@ fn what_cannot_be_fetched_says_why_and_what_to_do() {
         &offline,
         &["encode", "--model", ID, "--data", ".", "--out", "f"],
     );
-    absent.fails(&["HF_HUB_OFFLINE", "does not hold all of", "import DIR"]);
+    absent.fails(&[
+        "HF_HUB_OFFLINE",
+        "does not hold all of",
+        "no such folder here",
+        "import DIR",
+    ]);
 
     let empty = Hub::start(
         ID,
@@ -254,6 +280,27 @@ fn what_cannot_be_fetched_says_why_and_what_to_do() {
     let escape = place.run(&hub, &["import", ID, "--out", "model"]);
     escape.fails(&["a strange name to the content"]);
     assert!(!place.path("model").exists() && !place.path("escaped").exists());
+}
+
+#[test]
+fn a_model_that_is_refused_is_not_fetched() {
+    let place = Place::new();
+    let mut files = transformers();
+    files.insert(
+        "config.json".into(),
+        br#"{"model_type": "clip_vision_model"}"#.to_vec(),
+    );
+    let hub = Hub::start(ID, files);
+    let refused = place.run(&hub, &["import", ID, "--out", "model"]);
+    refused.fails(&[ID, "cannot be imported", "clip_vision_model"]);
+    let requests = hub.requests();
+    assert!(
+        !requests
+            .iter()
+            .any(|request| request.path.contains(WEIGHTS)),
+        "{requests:?}"
+    );
+    assert!(bodies(&hub).is_empty());
 }
 
 #[test]

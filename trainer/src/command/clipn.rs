@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::Args;
 use shared::bundle::Precision;
 
+use super::import::model_directory;
 use super::limits::ImageLimits;
 use crate::clipn::{Course, Run, run as learn};
 use crate::device::Devices;
 use crate::embedded;
-use crate::model::ModelDirectory;
 
 /// Give a model CLIPN's "no" text tower, learned from images with captions.
 ///
@@ -19,7 +19,8 @@ use crate::model::ModelDirectory;
 /// Checkpoints that CLIPN's authors released go through `import`.
 #[derive(Args, Debug)]
 pub struct ClipnArguments {
-    /// Model directory; the compact model that comes with the program when left out
+    /// Model directory, or OWNER/NAME on the hub; the compact model that comes with the program when
+    /// left out
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
 
@@ -75,7 +76,7 @@ pub struct ClipnArguments {
 /// Runs `trainer clipn`.
 pub fn run(arguments: ClipnArguments) -> Result<()> {
     let model = match &arguments.model {
-        Some(path) => ModelDirectory::open(path)?,
+        Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
     learn(&Run {

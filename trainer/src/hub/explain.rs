@@ -26,9 +26,9 @@ impl Failure {
             Self::Status(401 | 403) => format!(
                 "{endpoint} has no such repository, or does not show it to everybody: check how it is spelled; if it is private or has terms to accept, set HF_TOKEN"
             ),
-            Self::Status(404) => format!(
-                "{endpoint} has no such repository or version, and there is no such folder here: check how it is spelled"
-            ),
+            Self::Status(404) => {
+                format!("{endpoint} has no such repository or version: check how it is spelled")
+            }
             Self::Status(429) => {
                 format!("{endpoint} had too many requests: wait a while, or set HF_TOKEN")
             }
@@ -46,14 +46,16 @@ impl Failure {
                 by_other_means(repository)
             ),
         };
-        anyhow!(cause).context(format!("cannot fetch {repository}"))
+        anyhow!(cause).context(format!(
+            "cannot fetch {repository}, and there is no such folder here"
+        ))
     }
 }
 
 /// For a cache that does not hold what is needed.
 pub fn not_cached(repository: &Repository, environment: &Environment) -> Error {
     anyhow!(
-        "{} does not hold all of {repository}: unset HF_HUB_OFFLINE where there is a network, or {}",
+        "{} does not hold all of {repository}, and there is no such folder here: unset HF_HUB_OFFLINE where there is a network, or {}",
         environment.cache.display(),
         by_other_means(repository)
     )
