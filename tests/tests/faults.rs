@@ -13,7 +13,7 @@ use tests::faults::{files_below, jobs, leftovers, prepare};
 use tests::hostile::tiny;
 use tests::program::trainer;
 
-/// Set to the number of kills of all four commands together.
+/// Set to the number of kills of all commands together.
 const KILLS: &str = "NEGPROMPT_KILLS";
 /// Set to repeat the moments of an earlier run.
 const SEED: &str = "NEGPROMPT_FAULT_SEED";

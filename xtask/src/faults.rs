@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use crate::run;
 
-/// Kills `train`, `encode`, `import` and `lit` at `kills` random moments in all, and compares what
-/// they come to with undisturbed runs. `seed` decides the moments.
+/// Kills `train`, `bench`, `encode`, `import` and `lit` at `kills` random moments in all, and compares
+/// what they come to with undisturbed runs. `seed` decides the moments.
 ///
 /// # Errors
 /// When a result differs, or something half-written is left.

@@ -44,7 +44,7 @@ enum Chore {
     Seal,
     /// Run every check: format, clippy, page build, all tests, documentation.
     Test,
-    /// Kill train, encode, import and lit at random moments and compare what they come to.
+    /// Kill train, bench, encode, import and lit at random moments and compare what they come to.
     Faults {
         /// Kills in all.
         #[arg(long, default_value_t = 100)]
