@@ -2,7 +2,8 @@
 //!
 //! Files lie where `huggingface_hub` and the crate `hf-hub` put them
 //! (`HF_HOME/hub/models--OWNER--NAME/{blobs,refs,snapshots}`), under the same locks, and are used only
-//! if their content has the hash that names them there.
+//! if their content has the hash that names them there. The hub gives these names itself; a mirror may
+//! give others, and then the length alone is checked.
 
 mod client;
 mod download;
