@@ -10,6 +10,7 @@ use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors, sha256_
 use shared::clip::{ClipConfig, ImageTower, NoTextTower, Tokenizer, Weights};
 
 use crate::features::feature_key;
+use crate::output::kind::FolderKind;
 use crate::output::{self, FolderWriter};
 
 pub const CONFIG_FILE: &str = "config.json";
@@ -208,6 +209,24 @@ impl ModelDirectory {
     }
 }
 
+/// A model directory, as [`write()`] leaves it.
+pub const MODEL: FolderKind = FolderKind {
+    name: "a model",
+    holds: |name, _| {
+        [
+            CONFIG_FILE,
+            IMAGE_FILE,
+            TEXT_FILE,
+            NO_TEXT_FILE,
+            VOCABULARY_FILE,
+            WORDS_FILE,
+            CARD_FILE,
+            CLASSIFIER_FILE,
+        ]
+        .contains(&name)
+    },
+};
+
 /// What [`write()`] puts into a model directory.
 pub struct ModelContent<'a> {
     pub config: &'a ClipConfig,
@@ -228,7 +247,7 @@ pub struct ModelContent<'a> {
 
 /// Writes a model directory, whole or not at all.
 pub fn write(directory: &Path, content: ModelContent) -> Result<()> {
-    let folder = FolderWriter::new(directory)?;
+    let folder = FolderWriter::new(directory, &MODEL)?;
     let (image, text): (Tensors, Tensors) = content
         .tensors
         .into_iter()

@@ -4,12 +4,16 @@
 //! end. Whatever stops the program in between leaves the destination as it was; what a killed run
 //! left beside it is removed by the next one.
 
+pub mod kind;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
+
+use kind::FolderKind;
 
 /// The most bytes of a file that is read whole: several times the largest CLIP in f32.
 const MAX_FILE_BYTES: u64 = 16 << 30;
@@ -19,19 +23,24 @@ const SEAL_BYTES: usize = 32;
 const PARTIAL: &str = ".partial";
 /// Ends the name of the folder that holds what is being replaced.
 const REPLACED: &str = ".replaced";
+/// More links from one to the next than anybody makes: they lead in a circle.
+const MOST_LINKS: usize = 40;
 
 /// Writes `bytes` to `path`, replacing what was there only once everything is on the disk.
 /// Missing parent folders are made.
 ///
-/// A device or pipe (`/dev/stdout`) is written to and never replaced.
+/// A device or pipe (`/dev/stdout`) is written to and never replaced, also where it leads to a
+/// file; a link stays, and the file that it leads to is replaced.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     if is_special(path) {
+        // What was written to the same file before, such as a table on the screen, stays.
         return OpenOptions::new()
-            .write(true)
+            .append(true)
             .open(path)
             .and_then(|mut open| open.write_all(bytes))
             .map_err(|error| explain(error, "write", path));
     }
+    let path = &*behind_links(path);
     let parent = parent_of(path);
     create_folder(&parent)?;
     sweep(path);
@@ -58,6 +67,8 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 /// disappears and the destination stays as it was.
 pub struct FolderWriter {
     destination: PathBuf,
+    /// What may be replaced; with none, everything of the old folder that has no successor is kept.
+    kind: Option<&'static FolderKind>,
     beside: tempfile::TempDir,
     /// Held while the folder is in use; see [`sweep`].
     _lock: Option<File>,
@@ -65,7 +76,22 @@ pub struct FolderWriter {
 
 impl FolderWriter {
     /// Starts a folder that will become `destination`. Missing parents are made.
-    pub fn new(destination: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When `destination` is there and holds what no folder of this kind does.
+    pub fn new(destination: &Path, kind: &'static FolderKind) -> Result<Self> {
+        kind.check(destination)?;
+        Self::begin(destination, Some(kind))
+    }
+
+    /// Starts a folder that will become `destination`, together with everything that lies in it
+    /// and is not written anew.
+    pub fn keeping(destination: &Path) -> Result<Self> {
+        Self::begin(destination, None)
+    }
+
+    fn begin(destination: &Path, kind: Option<&'static FolderKind>) -> Result<Self> {
+        let destination = &*behind_links(destination);
         if destination.exists() && !destination.is_dir() {
             bail!(
                 "{} is a file, and a folder is to be written there: move it away or choose another place",
@@ -86,6 +112,7 @@ impl FolderWriter {
         }
         Ok(Self {
             destination: destination.to_path_buf(),
+            kind,
             beside,
             _lock: lock,
         })
@@ -105,12 +132,21 @@ impl FolderWriter {
     }
 
     /// Puts the folder in its place. A folder that was there before is replaced as a whole.
+    ///
+    /// # Errors
+    /// When it came to hold something else meanwhile, or the system refuses.
     pub fn finish(self) -> Result<()> {
         let Self {
             destination,
+            kind,
             beside,
             _lock,
         } = self;
+        match kind {
+            Some(kind) => kind.check(&destination)?,
+            None if destination.is_dir() => keep_others(&destination, beside.path())?,
+            None => {}
+        }
         let parent = parent_of(&destination);
         allow_entering(beside.path());
         if exchange(beside.path(), &destination) {
@@ -286,9 +322,52 @@ fn parent_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether something is there that is neither a file nor a folder.
+/// Whether something is there that is neither a file nor a folder, or that stands for something that
+/// the system has opened: `/dev/stdout` is a link to whatever the output goes to.
 pub fn is_special(path: &Path) -> bool {
+    let of_system = || {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let below = |folder: &str| path.starts_with(folder);
+        cfg!(unix) && (below("/dev") && !below("/dev/shm") || below("/proc")) && !path.is_dir()
+    };
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+        || of_system()
+}
+
+/// What `path` leads to, be it there or not.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut path = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            // A target may be told from the folder that its link is in.
+            Ok(target) => path = parent_of(&path).join(target),
+            Err(_) => break,
+        }
+    }
+    path
+}
+
+/// Puts everything of the folder `old` that `new` lacks into it, at no cost where the file system
+/// gives a file a second name.
+fn keep_others(old: &Path, new: &Path) -> Result<()> {
+    let failed = |error| explain(error, "keep what lies in", old);
+    for entry in fs::read_dir(old).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (from, to) = (entry.path(), new.join(entry.file_name()));
+        if entry.file_type().map_err(failed)?.is_dir() {
+            if to.is_file() {
+                bail!(
+                    "{} is a folder, and a file is to be written there: move it away",
+                    from.display()
+                );
+            }
+            fs::create_dir_all(&to).map_err(failed)?;
+            keep_others(&from, &to)?;
+        } else if fs::symlink_metadata(&to).is_err() && fs::hard_link(&from, &to).is_err() {
+            fs::copy(&from, &to).map_err(|error| explain(error, "keep", &from))?;
+        }
+    }
+    Ok(())
 }
 
 /// Lets two folders change places in one step, where the system can: there is no moment then at
@@ -383,6 +462,11 @@ pub fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
 mod tests {
     use super::*;
 
+    const ANYTHING: FolderKind = FolderKind {
+        name: "a test",
+        holds: |_, _| true,
+    };
+
     #[test]
     fn a_file_replaces_the_old_one_and_leaves_nothing_beside_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -401,21 +485,90 @@ mod tests {
     fn a_folder_that_is_not_finished_leaves_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bundle");
-        let first = FolderWriter::new(&path).unwrap();
+        let first = FolderWriter::new(&path, &ANYTHING).unwrap();
         first.write("a", b"1").unwrap();
-        first.write("deep/b", b"2").unwrap();
+        first.write("b", b"2").unwrap();
         first.finish().unwrap();
 
-        let second = FolderWriter::new(&path).unwrap();
+        let second = FolderWriter::new(&path, &ANYTHING).unwrap();
         second.write("c", b"3").unwrap();
         drop(second);
-        assert!(path.join("deep/b").exists() && !path.join("c").exists());
+        assert!(path.join("b").exists() && !path.join("c").exists());
 
-        let third = FolderWriter::new(&path).unwrap();
+        let third = FolderWriter::new(&path, &ANYTHING).unwrap();
         third.write("c", b"3").unwrap();
         third.finish().unwrap();
         assert!(path.join("c").exists() && !path.join("a").exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("photos");
+        fs::create_dir(&path).unwrap();
+        let begun = FolderWriter::new(&path, &kind::BUNDLE).unwrap();
+        fs::write(path.join("holiday.jpg"), b"1").unwrap();
+        // Also when it came while the folder was written.
+        for error in [
+            begun.finish().unwrap_err(),
+            FolderWriter::new(&path, &kind::BUNDLE).err().unwrap(),
+        ] {
+            assert!(error.to_string().contains("`holiday.jpg`"), "{error}");
+        }
+        assert_eq!(fs::read(path.join("holiday.jpg")).unwrap(), b"1");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_lies_in_a_folder_is_kept_on_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        fs::create_dir_all(path.join("notes/old")).unwrap();
+        fs::write(path.join("notes/old/a.txt"), b"kept").unwrap();
+        fs::write(path.join("config.json"), b"old").unwrap();
+        let writer = FolderWriter::keeping(&path).unwrap();
+        writer.write("config.json", b"new").unwrap();
+        writer.finish().unwrap();
+        assert_eq!(fs::read(path.join("notes/old/a.txt")).unwrap(), b"kept");
+        assert_eq!(fs::read(path.join("config.json")).unwrap(), b"new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_what_they_lead_to_is_written() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let (link, file) = (folder.path().join("latest"), folder.path().join("a.json"));
+        symlink("a.json", &link).unwrap();
+        write_file(&link, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+        let (link, there) = (folder.path().join("bundle"), folder.path().join("there"));
+        fs::create_dir(&there).unwrap();
+        symlink("there", &link).unwrap();
+        let writer = FolderWriter::new(&link, &ANYTHING).unwrap();
+        writer.write("a", b"1").unwrap();
+        writer.finish().unwrap();
+        assert_eq!(fs::read(there.join("a")).unwrap(), b"1");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_system_has_opened_is_written_to_in_place() {
+        use std::os::fd::AsRawFd;
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = File::create(folder.path().join("table")).unwrap();
+        file.write_all(b"table ").unwrap();
+        let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
+        write_file(Path::new(&opened), b"report").unwrap();
+        assert_eq!(
+            fs::read(folder.path().join("table")).unwrap(),
+            b"table report"
+        );
+        assert!(is_special(Path::new("/dev/stdout")));
     }
 
     #[test]
@@ -428,8 +581,8 @@ mod tests {
         };
         make(".bundle.abcdef.partial");
         make(".bundle2.abcdef.partial");
-        let alive = FolderWriter::new(&path).unwrap();
-        let second = FolderWriter::new(&path).unwrap();
+        let alive = FolderWriter::new(&path, &ANYTHING).unwrap();
+        let second = FolderWriter::new(&path, &ANYTHING).unwrap();
         second.write("c", b"3").unwrap();
         second.finish().unwrap();
         let mut names: Vec<_> = fs::read_dir(folder.path())
@@ -450,7 +603,7 @@ mod tests {
         let path = folder.path().join("bundle");
         fs::create_dir_all(folder.path().join(".bundle.abcdef.replaced/old")).unwrap();
         fs::write(folder.path().join(".bundle.abcdef.replaced/old/a"), b"1").unwrap();
-        drop(FolderWriter::new(&path).unwrap());
+        drop(FolderWriter::new(&path, &ANYTHING).unwrap());
         assert_eq!(fs::read(path.join("a")).unwrap(), b"1");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -522,6 +675,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bundle");
         fs::write(&path, b"").unwrap();
-        assert!(FolderWriter::new(&path).is_err());
+        assert!(FolderWriter::new(&path, &ANYTHING).is_err());
     }
 }

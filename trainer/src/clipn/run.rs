@@ -15,7 +15,7 @@ use super::pairs::Captioned;
 use crate::command::encode::say_skipped;
 use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, Worker, encode};
 use crate::lit::tower::tensors as tower_tensors;
-use crate::model::{CARD_FILE, ModelDirectory, NO_TEXT_FILE, TEXT_FILE};
+use crate::model::{CARD_FILE, MODEL, ModelDirectory, NO_TEXT_FILE, TEXT_FILE};
 use crate::output::{self, FolderWriter, shown};
 use crate::progress::{duration_text, say};
 use crate::training::batches::shuffled;
@@ -56,6 +56,7 @@ pub struct Run {
 /// Learns a "no" tower and writes the model with it.
 pub fn run(run: &Run) -> Result<()> {
     let since = Instant::now();
+    MODEL.check(&run.out)?;
     let captioned = Captioned::open(&run.data)?;
     for warning in &captioned.dataset.warnings {
         say(&format!("note: {warning}"));
@@ -250,7 +251,7 @@ fn story(run: &Run, learning: &Pairs, obeys: Obedience, losses: &[f32]) -> Strin
 
 /// The files of the model, with the tower beside them.
 fn write(run: &Run, tensors: &Tensors, story: &str) -> Result<()> {
-    let folder = FolderWriter::new(&run.out)?;
+    let folder = FolderWriter::new(&run.out, &MODEL)?;
     for file in run.model.files() {
         match file {
             NO_TEXT_FILE | CARD_FILE => {}

@@ -19,7 +19,7 @@ use crate::device::Devices;
 use crate::embedded;
 use crate::output::{self, last_name, shown};
 use crate::progress::{duration_text, say};
-use crate::report::{ModelReport, Report, print_table, write_report};
+use crate::report::{ModelReport, Report, check_place, print_table, write_report};
 use crate::training::TrainingConfig;
 use crate::training::encoded::{EncodedImages, Encoding, ImageSets};
 use crate::training::experiment::{Experiment, parse_named_folder};
@@ -123,6 +123,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
             Suite::Paper => "out/bench-paper",
         })
     });
+    check_place(&out)?;
     let mut notes = Vec::new();
     let mut tasks = tasks(&arguments, &mut notes)?;
     if let Some(most) = most_train_images(&arguments) {

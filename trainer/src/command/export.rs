@@ -14,6 +14,7 @@ use shared::clip::ImageTower;
 use super::limits::ImageLimits;
 use crate::agreement::{Agreement, Photos, Rounded};
 use crate::detector::open_bundle;
+use crate::output::kind::BUNDLE;
 use crate::output::{FolderWriter, shown};
 use crate::progress::say;
 use crate::training::bundle::known_features;
@@ -52,6 +53,7 @@ pub struct ExportArguments {
 /// Runs `trainer export`.
 pub fn run(arguments: ExportArguments) -> Result<()> {
     let source = bundle_of(&arguments.run)?;
+    BUNDLE.check(&arguments.out)?;
     let mut bundle = open_bundle(&source)?;
     let photos = Photos::read(
         arguments.photos.as_deref(),
@@ -184,7 +186,7 @@ fn write(bundle: &Bundle, precision: Precision, out: &Path) -> Result<u64> {
             })
             .collect(),
     };
-    let folder = FolderWriter::new(out)?;
+    let folder = FolderWriter::new(out, &BUNDLE)?;
     let mut bytes = 0;
     for (name, content) in bundle::write(&content)? {
         bytes += content.len() as u64;

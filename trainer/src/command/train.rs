@@ -16,10 +16,12 @@ use crate::agreement::check_model;
 use crate::device::{ChosenDevice, Devices};
 use crate::embedded;
 use crate::model::ModelDirectory;
+use crate::output::kind::BUNDLE;
 use crate::output::{self, FolderWriter, last_name, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{
-    LossFigure, MapFigure, ModelReport, Report, print_table, similarity_figures, write_report,
+    LossFigure, MapFigure, ModelReport, Report, check_place, print_table, similarity_figures,
+    write_report,
 };
 use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
@@ -94,6 +96,9 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
     let started = Instant::now();
     let config = &arguments.training;
     config.check()?;
+    let bundle_folder = arguments.out.join("bundle");
+    BUNDLE.check(&bundle_folder)?;
+    check_place(&arguments.out)?;
     let model = match &arguments.model {
         Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
@@ -201,7 +206,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         report: &report,
     };
     let since = Instant::now();
-    let folder = FolderWriter::new(&arguments.out.join("bundle"))?;
+    let folder = FolderWriter::new(&bundle_folder, &BUNDLE)?;
     for (name, bytes) in bundle::files(&input, arguments.precision)? {
         folder.write(&name, &bytes)?;
     }

@@ -1,7 +1,6 @@
 //! The model directory on the disk.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
@@ -9,7 +8,7 @@ use shared::bundle::{Precision, Tensors, encode_tensors};
 use shared::clip::ClipConfig;
 
 use crate::model;
-use crate::output::{FolderWriter, explain, read_file};
+use crate::output::FolderWriter;
 
 /// What goes into the directory.
 pub struct Content<'a> {
@@ -24,7 +23,8 @@ pub struct Content<'a> {
     pub card: &'a str,
 }
 
-/// Writes the directory whole, and keeps what else lies in it (the concept corpus does).
+/// Writes the directory whole, and keeps what else lies in it (the concept corpus does),
+/// folders among it.
 pub fn write(out: &Path, content: Content) -> Result<()> {
     let Content {
         config,
@@ -50,41 +50,17 @@ pub fn write(out: &Path, content: Content) -> Result<()> {
         (model::CONFIG_FILE, configuration),
         ("MODEL_CARD.md", card.as_bytes().to_vec()),
     ];
-    let folder = FolderWriter::new(out)?;
-    for (name, bytes) in others(out, &files)? {
-        folder.write(&name, &bytes)?;
-    }
+    let folder = FolderWriter::keeping(out)?;
     for (name, bytes) in &files {
         folder.write(name, bytes)?;
     }
     folder.finish()
 }
 
-/// Files of `directory` that are not about to be written.
-fn others(directory: &Path, written: &[(&str, Vec<u8>)]) -> Result<Vec<(String, Vec<u8>)>> {
-    if !directory.exists() {
-        return Ok(Vec::new());
-    }
-    let mut others = Vec::new();
-    let entries = fs::read_dir(directory).map_err(|error| explain(error, "read", directory))?;
-    for entry in entries {
-        let path = entry
-            .map_err(|error| explain(error, "read", directory))?
-            .path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if path.is_file() && !written.iter().any(|(file, _)| *file == name) {
-            others.push((name, read_file(&path)?));
-        }
-    }
-    Ok(others)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use shared::bundle::TensorValues;
 
@@ -92,8 +68,9 @@ mod tests {
     fn other_files_of_the_directory_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("compact");
-        fs::create_dir(&out).unwrap();
+        fs::create_dir_all(out.join("photos")).unwrap();
         fs::write(out.join("concepts.jsonl"), "kept").unwrap();
+        fs::write(out.join("photos/list.csv"), "kept too").unwrap();
         fs::write(out.join("words.txt"), "old").unwrap();
         let tensor = TensorValues::new([1], vec![0.5]).unwrap();
         let tensors = ["visual.a", "b"].map(|name| (name.to_owned(), tensor.clone()));
@@ -107,6 +84,7 @@ mod tests {
         write(&out, content).unwrap();
         let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
         assert_eq!(read("concepts.jsonl"), "kept");
+        assert_eq!(read("photos/list.csv"), "kept too");
         assert_eq!(read("words.txt"), "tench\n");
         assert!(out.join("image.safetensors").is_file() && out.join("text.safetensors").is_file());
     }

@@ -11,11 +11,18 @@ use sha2::{Digest, Sha256};
 use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors, sha256_hex};
 
 use crate::features::hexadecimal;
+use crate::output::kind::FolderKind;
 use crate::output::{FolderWriter, read_file};
 
 const STATE: &str = "state.json";
 const TENSORS: &str = "tensors.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
+
+/// The folder of such a checkpoint.
+const CHECKPOINT: FolderKind = FolderKind {
+    name: "a checkpoint of this command",
+    holds: |name, _| [STATE, TENSORS, OPTIMIZER].contains(&name),
+};
 
 /// Where training stands.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -64,7 +71,7 @@ impl ModuleCheckpoint {
 
     /// Replaces the checkpoint.
     pub fn save(&self, step: usize, tensors: &Tensors, optimizer: &ModuleOptimizer) -> Result<()> {
-        let folder = FolderWriter::new(&self.folder)?;
+        let folder = FolderWriter::new(&self.folder, &CHECKPOINT)?;
         let tensors = encode_tensors(tensors, Precision::F32)?;
         let optimizer = optimizer
             .into_bytes()
