@@ -117,6 +117,28 @@ fn shards_make_the_file_of_one_run() {
         fs::metadata(job.file(1)).unwrap().modified().unwrap(),
         before
     );
+
+    // One of another precision, or one that left out an image which is allowed by now, is not finished.
+    let mut exact = job.of_shard(1);
+    exact.extend(["--precision", "f32"].map(str::to_owned));
+    trainer(&exact).success();
+    let bytes = fs::read(job.file(1)).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let kept = tensors.tensor("features").unwrap().dtype();
+    assert_eq!(kept, safetensors::Dtype::F32);
+    let few = |limit: &str| {
+        let mut arguments = job.of_shard(1);
+        arguments.extend(["--max-megapixels", limit].map(str::to_owned));
+        trainer(&arguments).success().stderr
+    };
+    let text = few("0.0006");
+    assert!(text.contains("raise the limit"), "{text}");
+    let text = few("100");
+    assert!(!text.contains("is finished already"), "{text}");
+    assert!(few("100").contains("is finished already"));
+    let text = trainer(&["encode", "--merge", "--out", &job.out, "--batch", "2"]);
+    let text = text.failure_of_usage();
+    assert!(text.contains("--batch"), "{text}");
 }
 
 #[test]

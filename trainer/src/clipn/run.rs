@@ -13,7 +13,7 @@ use shared::clip::{NoTextTower, TextTower, Tokenizer, Weights};
 use super::learn::{Course, Obedience, Pairs, Started, learn, obedience, optimizer};
 use super::pairs::Captioned;
 use crate::command::encode::say_skipped;
-use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, Worker, encode};
+use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, Resume, Worker, encode};
 use crate::lit::tower::tensors as tower_tensors;
 use crate::model::{CARD_FILE, MODEL, ModelDirectory, NO_TEXT_FILE, TEXT_FILE};
 use crate::output::{self, FolderWriter, shown};
@@ -106,7 +106,7 @@ fn features(run: &Run, captioned: &Captioned) -> Result<FeatureCache> {
             batch: 16,
             precision: FeaturePrecision::F16,
             limits: run.limits,
-            resume: true,
+            resume: Resume::WhereItFits,
             part: None,
         },
     )?;

@@ -7,8 +7,8 @@ use super::limits::ImageLimits;
 use crate::data::{self, Split};
 use crate::device::Devices;
 use crate::features::{
-    EncodeOptions, EncodeReport, FeaturePrecision, Shard, Worker, encode, is_finished, merge,
-    select, unfinished,
+    EncodeOptions, EncodeReport, FeaturePrecision, Resume, Shard, Worker, encode, is_finished,
+    merge, select, unfinished,
 };
 use crate::output::shown;
 use crate::progress::{duration_text, say};
@@ -50,7 +50,13 @@ pub struct EncodeArguments {
     pub shard: Option<Shard>,
 
     /// Join the finished shards beside --out into it, and check that they are whole
-    #[arg(long, conflicts_with_all = ["model", "data", "split", "shard", "resume"])]
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "model", "data", "split", "shard", "resume", "precision", "batch", "device",
+            "max_megapixels",
+        ]
+    )]
     pub merge: bool,
 
     /// What to compute on; auto takes a real GPU, else the CPU; several share every batch, such as
@@ -111,7 +117,13 @@ fn encode_images(arguments: &EncodeArguments, model: &Path, data: &Path) -> Resu
     };
     if let Some(part) = &part
         && arguments.resume
-        && is_finished(&out, &model.feature_key()?, part)
+        && is_finished(
+            &out,
+            &model.feature_key()?,
+            arguments.precision,
+            &arguments.limits.into(),
+            part,
+        )
     {
         say(&format!("{} is finished already", shown(&out)));
         return Ok(());
@@ -132,7 +144,7 @@ fn encode_images(arguments: &EncodeArguments, model: &Path, data: &Path) -> Resu
         batch: usize::from(arguments.batch),
         precision: arguments.precision,
         limits: arguments.limits.into(),
-        resume: arguments.resume,
+        resume: Resume::asked(arguments.resume),
         part,
     };
     let report =

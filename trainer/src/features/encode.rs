@@ -14,11 +14,11 @@ use super::cache::FeatureCache;
 use super::journal::{Entry, Outcome};
 use super::key::hexadecimal;
 use super::layout::{CacheHeader, FeaturePrecision, HASH_BYTES};
-use super::prepare::{hash, read_image_file, to_pixels};
+use super::prepare::{fits_by_now, hash, read_image_file, to_pixels};
 use super::shard::Part;
 use super::stream::{forward_pixels, in_batches};
 use super::usable;
-use super::writer::{CacheWriter, unfinished};
+use super::writer::{CacheWriter, unfinished, unfit};
 use crate::data::{Dataset, Item};
 use crate::progress::{Progress, say};
 
@@ -29,10 +29,32 @@ pub struct EncodeOptions {
     pub batch: usize,
     pub precision: FeaturePrecision,
     pub limits: DecodeLimits,
-    /// Go on with what a killed run left.
-    pub resume: bool,
+    /// What is done with what a killed run left.
+    pub resume: Resume,
     /// Which part of a larger list the images are; none for all of it.
     pub part: Option<Part>,
+}
+
+/// What is done with what a killed run left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// It is dropped.
+    #[default]
+    No,
+    /// The user asked to go on with it: what was begun otherwise is an error.
+    Asked,
+    /// It is gone on with where it fits, and dropped with a note where it does not: nobody asked.
+    WhereItFits,
+}
+
+impl Resume {
+    /// What an option `--resume` says.
+    pub fn asked(resume: bool) -> Self {
+        match resume {
+            true => Self::Asked,
+            false => Self::No,
+        }
+    }
 }
 
 impl Default for EncodeOptions {
@@ -41,7 +63,7 @@ impl Default for EncodeOptions {
             batch: 32,
             precision: FeaturePrecision::default(),
             limits: DecodeLimits::default(),
-            resume: false,
+            resume: Resume::No,
             part: None,
         }
     }
@@ -97,14 +119,28 @@ pub fn encode(
     let earlier = Earlier::open(out, &header);
     let mut report = EncodeReport::default();
 
-    let mut writer = if options.resume {
-        let mut confirmed = Confirmed::new(items, &progress);
+    let begun_otherwise = unfit(out, &header);
+    let goes_on = match (options.resume, &begun_otherwise) {
+        (Resume::No, _) => false,
+        (Resume::WhereItFits, Some(difference)) => {
+            say(&format!(
+                "note: an unfinished run of {} was begun with {difference}: it is begun anew",
+                crate::output::shown(out)
+            ));
+            false
+        }
+        (Resume::Asked | Resume::WhereItFits, _) => true,
+    };
+    let mut writer = if goes_on {
+        let mut confirmed = Confirmed::new(items, &progress, options.limits);
         let writer = CacheWriter::resume(out, header, &mut |entry: &Entry| confirmed.check(entry))?;
         report.skipped = confirmed.skipped;
         report.reused = writer.images();
         writer
     } else {
-        if let Some(partial) = unfinished(out) {
+        if options.resume == Resume::No
+            && let Some(partial) = unfinished(out)
+        {
             say(&format!(
                 "note: {} of an unfinished run is dropped (--resume would go on with it)",
                 partial.display()
@@ -295,14 +331,16 @@ impl Earlier {
 struct Confirmed<'a> {
     items: std::slice::Iter<'a, Item>,
     progress: &'a Progress,
+    limits: DecodeLimits,
     skipped: Vec<(String, String)>,
 }
 
 impl<'a> Confirmed<'a> {
-    fn new(items: &'a [Item], progress: &'a Progress) -> Self {
+    fn new(items: &'a [Item], progress: &'a Progress, limits: DecodeLimits) -> Self {
         Self {
             items: items.iter(),
             progress,
+            limits,
             skipped: Vec::new(),
         }
     }
@@ -319,6 +357,9 @@ impl<'a> Confirmed<'a> {
             return false;
         }
         if let Outcome::Skipped(reason) = &entry.outcome {
+            if fits_by_now(reason, &self.limits) {
+                return false;
+            }
             self.skipped.push((item.name.clone(), reason.clone()));
         }
         self.progress.skip(1);

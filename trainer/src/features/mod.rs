@@ -34,7 +34,7 @@ mod usable;
 mod writer;
 
 pub use cache::FeatureCache;
-pub use encode::{EncodeOptions, EncodeReport, Worker, encode};
+pub use encode::{EncodeOptions, EncodeReport, Resume, Worker, encode};
 pub use key::{feature_key, hexadecimal};
 pub use layout::FeaturePrecision;
 pub use merge::merge;

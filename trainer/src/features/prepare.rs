@@ -61,6 +61,14 @@ pub fn to_pixels(
     .unwrap_or_else(|| Err("the decoder failed on it; save it again as JPEG or PNG".to_owned()))
 }
 
+/// Whether an image that was left out for this reason had too many pixels then, and has not by now.
+pub fn fits_by_now(reason: &str, limits: &DecodeLimits) -> bool {
+    let pixels = reason
+        .split_once(" pixels, and the limit is ")
+        .and_then(|(before, _)| before.rsplit(' ').next()?.parse::<u64>().ok());
+    pixels.is_some_and(|pixels| pixels <= limits.max_pixels)
+}
+
 /// Large images are decoded one after another: a machine of many cores would otherwise hold as many
 /// of them at once, each of several hundred megabytes.
 static LARGE: Mutex<()> = Mutex::new(());
@@ -103,5 +111,18 @@ mod tests {
         std::fs::write(&path, "hello").unwrap();
         let reason = prepare(&path, &Preprocessing::openai(8), &DecodeLimits::default());
         assert!(reason.err().unwrap().contains("not an image"));
+    }
+
+    #[test]
+    fn an_image_over_the_limit_fits_a_higher_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        image::RgbImage::new(30, 20).save(&path).unwrap();
+        let limits = |max_pixels| DecodeLimits { max_pixels };
+        let reason = prepare(&path, &Preprocessing::openai(8), &limits(599));
+        let reason = reason.err().unwrap();
+        assert!(fits_by_now(&reason, &limits(600)), "{reason}");
+        assert!(!fits_by_now(&reason, &limits(599)), "{reason}");
+        assert!(!fits_by_now("not an image", &limits(u64::MAX)));
     }
 }

@@ -7,8 +7,11 @@ use std::str::FromStr;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use shared::clip::preprocess::DecodeLimits;
 
 use super::key::hexadecimal;
+use super::layout::FeaturePrecision;
+use super::prepare::fits_by_now;
 use super::shard_file::ShardFile;
 use crate::data::Dataset;
 
@@ -162,11 +165,32 @@ pub fn select(dataset: &mut Dataset, shard: Shard) -> Result<Part> {
     })
 }
 
-/// Whether `path` is this shard of this list, finished by the model with this key.
-pub fn is_finished(path: &Path, key: &str, part: &Part) -> bool {
-    ShardFile::open(path).is_ok_and(|file| {
-        file.header.key == key && file.header.shard.as_ref() == Some(&part.header)
-    })
+/// Whether `path` is this shard of this list, finished by the model with this key in this precision,
+/// with no image left out that these limits allow.
+pub fn is_finished(
+    path: &Path,
+    key: &str,
+    precision: FeaturePrecision,
+    limits: &DecodeLimits,
+    part: &Part,
+) -> bool {
+    let Ok(mut file) = ShardFile::open(path) else {
+        return false;
+    };
+    let header = &file.header;
+    if header.key != key
+        || header.precision != precision
+        || header.shard.as_ref() != Some(&part.header)
+    {
+        return false;
+    }
+    loop {
+        match file.next_skipped() {
+            Ok(None) => return true,
+            Ok(Some(image)) if !fits_by_now(&image.reason, limits) => {}
+            Ok(Some(_)) | Err(_) => return false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::cache::FeatureCache;
 use super::journal::Entry;
 use super::key::hexadecimal;
 use super::layout::{CacheHeader, FeaturePrecision};
-use super::writer::CacheWriter;
+use super::writer::{CacheWriter, unfit};
 
 const WIDTH: usize = 6;
 
@@ -249,6 +249,20 @@ fn damage_is_found_and_explained() {
     );
     let text = unsealed(data + 9 * WIDTH * 4, &7i32.to_le_bytes());
     assert!(text.contains("label 7"), "{text}");
+}
+
+#[test]
+fn an_unfinished_file_says_what_it_was_begun_with() {
+    let (_folder, path) = place();
+    assert_eq!(unfit(&path, &header(FeaturePrecision::F16)), None);
+    let writer = CacheWriter::create(&path, header(FeaturePrecision::F16)).unwrap();
+    assert_eq!(unfit(&path, &header(FeaturePrecision::F16)), None);
+    drop(writer);
+    let other = CacheHeader {
+        classes: vec!["bee".into()],
+        ..header(FeaturePrecision::F16)
+    };
+    assert_eq!(unfit(&path, &other), Some("other classes".to_owned()));
 }
 
 fn cut(path: &Path, bytes: u64) {

@@ -100,11 +100,10 @@ impl CacheWriter {
             // Killed before the first line was whole: nothing is lost by starting anew.
             Err(_) => return Self::create(destination, header),
         };
-        if reader.header != header {
+        if let Some(difference) = unfit(destination, &header) {
             bail!(
-                "{} was begun with {}: run without --resume to start anew",
-                partial.display(),
-                difference(&reader.header, &header)
+                "{} was begun with {difference}: run without --resume to start anew",
+                partial.display()
             );
         }
         let file = open_locked(&partial, destination)?;
@@ -314,6 +313,14 @@ impl CacheWriter {
 pub fn unfinished(destination: &Path) -> Option<PathBuf> {
     let (partial, journal) = names_beside(destination);
     (partial.exists() && journal.exists()).then_some(partial)
+}
+
+/// What the unfinished file of this name was begun with that `header` differs in; none where there is
+/// nothing to go on with, or it fits.
+pub fn unfit(destination: &Path, header: &CacheHeader) -> Option<String> {
+    let (_, journal) = names_beside(destination);
+    let old = JournalReader::open(&journal).ok()?.header;
+    (&old != header).then(|| difference(&old, header))
 }
 
 fn names_beside(destination: &Path) -> (PathBuf, PathBuf) {

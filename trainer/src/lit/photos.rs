@@ -12,7 +12,9 @@ use shared::clip::{ClipConfig, ImageTower, ImageTowerConfig};
 use crate::checkpoint;
 use crate::command::encode::say_skipped;
 use crate::data::Dataset;
-use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, Worker, encode, feature_key};
+use crate::features::{
+    EncodeOptions, FeatureCache, FeaturePrecision, Resume, Worker, encode, feature_key,
+};
 use crate::progress::say;
 
 /// An EfficientNet-Lite with the classifier that it was published with.
@@ -90,7 +92,7 @@ impl LockedTower {
         let tower = ImageTower::load(&self.tensors, &self.config, device)?;
         let options = EncodeOptions {
             precision: FeaturePrecision::F32,
-            resume: true,
+            resume: Resume::WhereItFits,
             ..Default::default()
         };
         let report = encode(

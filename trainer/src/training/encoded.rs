@@ -12,7 +12,7 @@ use super::experiment::Experiment;
 use crate::command::encode::say_skipped;
 use crate::data::{Dataset, Split};
 use crate::features::{
-    EncodeOptions, FeatureCache, FeaturePrecision, Worker, encode, encode_patches,
+    EncodeOptions, FeatureCache, FeaturePrecision, Resume, Worker, encode, encode_patches,
 };
 use crate::model::ModelDirectory;
 use crate::output;
@@ -87,7 +87,7 @@ impl EncodedImages {
             batch: encoding.batch,
             precision: FeaturePrecision::F16,
             limits: encoding.limits,
-            resume: true,
+            resume: Resume::WhereItFits,
             part: None,
         };
         let encoded = |dataset: &Dataset, name: &str| -> Result<Encoded> {
