@@ -6,7 +6,8 @@ use super::BundleError;
 use super::check::{at_most, finite, text};
 use crate::metric::MetricError;
 
-const MAX_SERIES: usize = 64;
+/// The most series of a chart, and the most charts of a kind.
+pub const MAX_SERIES: usize = 64;
 const MAX_BINS: usize = 1_000;
 const MAX_POINTS: usize = 50_000;
 const MAX_CURVE_POINTS: usize = 2_000;

@@ -27,7 +27,7 @@ mod tensor;
 mod write;
 
 pub use error::BundleError;
-pub use figures::{Curve, Figures, Histogram, HistogramSeries, Loss, Map, MapPoint};
+pub use figures::{Curve, Figures, Histogram, HistogramSeries, Loss, MAX_SERIES, Map, MapPoint};
 pub use file::{Dtype, FileEntry, Role, sha256_hex};
 pub use known_answer::{KnownAnswer, KnownInput, generated_pixels, mean_patch};
 pub use manifest::{MAX_CLASSES, MAX_MANIFEST_BYTES, Manifest, PromptEntry};

@@ -15,6 +15,7 @@ use crate::bench::{
     Bench, Rows, Suite, SuiteOptions, Task, Trial, ablation_figures, ablation_groups, differences,
     hard_tasks, imagenet, latex_table, ood_sets, plan, summarise, template_spread, why_not,
 };
+use crate::data;
 use crate::device::Devices;
 use crate::embedded;
 use crate::output::{self, last_name, shown};
@@ -22,7 +23,7 @@ use crate::progress::{duration_text, say};
 use crate::report::{ModelReport, Report, check_place, print_table, write_report};
 use crate::training::TrainingConfig;
 use crate::training::encoded::{EncodedImages, Encoding, ImageSets};
-use crate::training::experiment::{Experiment, parse_named_folder};
+use crate::training::experiment::Experiment;
 
 /// Images a class of a training half of a million that are encoded: shots, and some to calibrate on.
 const MOST_TRAIN_IMAGES: usize = 50;
@@ -59,7 +60,7 @@ pub struct BenchArguments {
 
     /// Images of none of the classes, to measure on; may be given several times
     #[arg(long = "ood", value_name = "NAME=DIR", requires = "data",
-          value_parser = |text: &str| parse_named_folder(text).map_err(|error| error.to_string()))]
+          value_parser = data::parse_set)]
     pub ood: Vec<(String, PathBuf)>,
 
     /// Where the paper's data lie, as users of LoCoOp or MCM have them: imagenet/images/ or ImageNet/ with
@@ -108,6 +109,7 @@ pub struct BenchArguments {
 pub fn run(arguments: BenchArguments) -> Result<()> {
     let started = Instant::now();
     let seeds = seeds(&arguments)?;
+    data::check_set_names(&arguments.ood)?;
     let model = match &arguments.model {
         Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,

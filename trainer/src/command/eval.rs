@@ -39,7 +39,7 @@ pub struct EvalArguments {
     pub id: PathBuf,
 
     /// Images of something else, with a name for the table; may be given many times
-    #[arg(long, value_name = "NAME=DIR", required = true, value_parser = parse_set)]
+    #[arg(long, value_name = "NAME=DIR", required = true, value_parser = data::parse_set)]
     pub ood: Vec<(String, PathBuf)>,
 
     /// Which half of the --id images, where they are split
@@ -145,44 +145,46 @@ pub fn run(arguments: EvalArguments) -> Result<()> {
     Ok(())
 }
 
-fn parse_set(text: &str) -> Result<(String, PathBuf), String> {
-    match text.split_once('=') {
-        Some((name, path)) if !name.trim().is_empty() && !path.is_empty() => {
-            Ok((name.trim().to_owned(), PathBuf::from(path)))
-        }
-        _ => {
-            Err("write a name, an equals sign and a folder: --ood textures=photos/textures".into())
-        }
-    }
-}
-
 /// Opens everything before the first image is read, so that a wrong path is found at once.
 fn open_sets(arguments: &EvalArguments) -> Result<Vec<(String, Dataset)>> {
-    let mut sets: Vec<(String, Dataset)> = Vec::new();
-    for (name, path) in &arguments.ood {
-        ensure!(
-            !sets.iter().any(|(other, _)| other == name),
-            "two sets are called `{name}`: give each --ood a name of its own"
-        );
-        sets.push((name.clone(), data::open_unlabelled(path)?));
-    }
-    Ok(sets)
+    data::check_set_names(&arguments.ood)?;
+    let sets = arguments.ood.iter();
+    sets.map(|(name, path)| Ok((name.clone(), data::open_unlabelled(path)?)))
+        .collect()
 }
 
 /// Replaces the labels of the ID images, which count its own folders, by those of the bundle's
 /// classes of the same names.
 fn name_labels(dataset: &mut Dataset, classes: &[String]) -> Result<()> {
     let plain = |name: &str| data::class_name(name).to_lowercase();
-    let numbers: HashMap<_, _> = classes
-        .iter()
-        .enumerate()
-        .map(|(number, name)| (plain(name), number))
-        .collect();
-    let of_folder: Vec<Option<usize>> = dataset
+    let mut folded: HashMap<String, Vec<usize>> = HashMap::new();
+    for (number, name) in classes.iter().enumerate() {
+        folded.entry(plain(name)).or_default().push(number);
+    }
+    // The very name first: a bundle may know a `Crane` and a `crane`.
+    let number_of = |name: &str| -> Result<Option<usize>> {
+        if let Some(number) = classes.iter().position(|class| class == name) {
+            return Ok(Some(number));
+        }
+        match folded.get(&plain(name)).map(Vec::as_slice) {
+            None | Some([]) => Ok(None),
+            Some([number]) => Ok(Some(*number)),
+            Some(several) => bail!(
+                "{}: `{name}` may be any of the bundle's classes {}: name the folder exactly like one of them",
+                dataset.root.display(),
+                several
+                    .iter()
+                    .map(|&number| format!("`{}`", classes[number]))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        }
+    };
+    let of_folder = dataset
         .classes
         .iter()
-        .map(|name| numbers.get(&plain(name)).copied())
-        .collect();
+        .map(|name| number_of(name))
+        .collect::<Result<Vec<Option<usize>>>>()?;
     let strangers: Vec<_> = dataset
         .classes
         .iter()
@@ -339,13 +341,6 @@ mod tests {
     use crate::data::test_images::put;
 
     #[test]
-    fn sets_are_a_name_and_a_folder() {
-        assert_eq!(parse_set("a=b=c"), Ok(("a".into(), "b=c".into())));
-        assert!(parse_set("photos").is_err());
-        assert!(parse_set("=photos").is_err());
-    }
-
-    #[test]
     fn labels_follow_the_bundle_and_strangers_are_named() {
         let folder = tempfile::tempdir().unwrap();
         put(&folder.path().join("Sea_Horse/1.png"), 1);
@@ -355,6 +350,22 @@ mod tests {
         name_labels(&mut dataset, &classes).unwrap();
         let labels: Vec<_> = dataset.items.iter().map(|item| item.label).collect();
         assert_eq!(labels, [Some(2), Some(0)]);
+
+        // Names that differ in their capitals only.
+        let mut dataset = data::open(folder.path()).unwrap();
+        let capitals = ["Ant", "Sea Horse", "ant", "sea horse"].map(str::to_owned);
+        name_labels(&mut dataset, &capitals).unwrap();
+        let labels: Vec<_> = dataset.items.iter().map(|item| item.label).collect();
+        assert_eq!(labels, [Some(1), Some(2)]);
+        let mut dataset = data::open(folder.path()).unwrap();
+        let capitals = ["ANT", "SEA HORSE", "ant", "sea horse"].map(str::to_owned);
+        let error = name_labels(&mut dataset, &capitals)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`Sea Horse` may be any of") && error.contains("`SEA HORSE`"),
+            "{error}"
+        );
 
         let mut dataset = data::open(folder.path()).unwrap();
         let error = name_labels(&mut dataset, &classes[..2])

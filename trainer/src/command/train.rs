@@ -13,6 +13,7 @@ use super::import::model_directory;
 use super::limits::ImageLimits;
 use super::typed::command_line;
 use crate::agreement::check_model;
+use crate::data;
 use crate::device::{ChosenDevice, Devices};
 use crate::embedded;
 use crate::model::ModelDirectory;
@@ -27,7 +28,7 @@ use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
 use crate::training::encoded::Encoding;
 use crate::training::evaluate::{Evaluation, evaluate, largest_similarities};
-use crate::training::experiment::{Experiment, ImageFolders, parse_named_folder};
+use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::labels::{NegativeLabels, negative_labels};
 use crate::training::map::lay_out;
 use crate::training::run::{Checkpoints, Learned, checkpoint_folder, fingerprint, learn};
@@ -55,7 +56,7 @@ pub struct TrainArguments {
 
     /// Images of none of the classes, to measure on; may be given several times
     #[arg(long = "ood", value_name = "NAME=DIR", requires = "data",
-          value_parser = |text: &str| parse_named_folder(text).map_err(|error| error.to_string()))]
+          value_parser = data::parse_set)]
     pub ood: Vec<(String, PathBuf)>,
 
     /// Also encode the patches of every image, so that GL-MCM and LoCoOp are learned, measured and
@@ -96,6 +97,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
     let started = Instant::now();
     let config = &arguments.training;
     config.check()?;
+    data::check_set_names(&arguments.ood)?;
     let bundle_folder = arguments.out.join("bundle");
     BUNDLE.check(&bundle_folder)?;
     check_place(&arguments.out)?;

@@ -1,7 +1,7 @@
 //! The layouts ImageNet and Tiny ImageNet come in: folders named by synset, and a file that gives
 //! the synsets their names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -51,23 +51,30 @@ impl Source for ImageNet {
     fn read(&self, path: &Path) -> Result<Dataset> {
         let root = images_root(path)?;
         let names = read_names(&root)?;
-        let mut images = Vec::new();
+        let (mut images, mut unlabelled) = (Vec::new(), Vec::new());
         let mut others = Found::default();
         let halves = halves_of(&root)?;
         if halves.is_empty() {
-            images.extend(synset_folders(&root, "", None, &mut others)?);
+            images.extend(synset_folders(&root, "", None, |_| true, &mut others)?);
         }
         for (folder, name, split) in &halves {
             let prefix = format!("{name}/");
-            let of_half = synset_folders(folder, &prefix, Some(*split), &mut others)?;
-            if of_half.is_empty() {
-                images.extend(flat_half(&root, folder, &prefix, *split, &mut others)?);
-            } else {
+            let of_half = synset_folders(folder, &prefix, Some(*split), |_| true, &mut others)?;
+            if !of_half.is_empty() {
                 images.extend(of_half);
+                continue;
+            }
+            let flat = flat_half(&root, folder, &prefix, *split, &mut others)?;
+            if flat.iter().any(|image| image.class.is_some()) {
+                images.extend(flat);
+            } else if !flat.is_empty() {
+                // Beside images with classes they would only hide how many of those are right.
+                unlabelled.push(left_out(folder, flat.len()));
             }
         }
         let mut dataset = annotated::dataset(path, "imagenet", images);
         dataset.warnings = others.warnings(path);
+        dataset.warnings.extend(unlabelled);
         let (classes, warnings) = name_classes(&dataset.classes, &names);
         dataset.classes = classes;
         dataset.warnings.extend(warnings);
@@ -75,10 +82,20 @@ impl Source for ImageNet {
     }
 }
 
-/// The images of some synsets under names of the caller's, in `DIR[/train|/val]/SYNSET`.
+/// What is said of a half whose images belong to no known class.
+fn left_out(folder: &Path, images: usize) -> String {
+    format!(
+        "{}: {images} images without synset folders or a table of their synsets belong to no known class: left out",
+        folder.display()
+    )
+}
+
+/// The images of some synsets under names of the caller's, in `DIR[/train|/val]/SYNSET`, or in a flat
+/// half with a table of their synsets. A half that tells no synset, as the test half of the
+/// challenge, is left out.
 ///
 /// # Errors
-/// When a synset has no folder.
+/// When a synset has no image in a half.
 pub fn of_synsets(path: &Path, classes: &[(&str, &str)]) -> Result<Dataset> {
     let root = images_root(path)?;
     let mut places: Vec<(PathBuf, String, Option<Split>)> = halves_of(&root)?
@@ -86,36 +103,62 @@ pub fn of_synsets(path: &Path, classes: &[(&str, &str)]) -> Result<Dataset> {
         .map(|(folder, name, split)| (folder, format!("{name}/"), Some(split)))
         .collect();
     if places.is_empty() {
-        places.push((root, String::new(), None));
+        places.push((root.clone(), String::new(), None));
     }
-    let (mut images, mut missing) = (Vec::new(), Vec::new());
+    let (mut images, mut warnings) = (Vec::new(), Vec::new());
+    let mut others = Found::default();
+    // By class, so that one that is in no half counts once.
+    let mut missing: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (folder, prefix, split) in &places {
-        for (synset, class) in classes {
-            let place = folder.join(synset);
-            if !place.is_dir() {
-                missing.push(format!("{prefix}{synset} ({class})"));
+        let named = |synset: &str| classes.iter().find(|(of, _)| *of == synset);
+        let wanted = |synset: &str| named(synset).is_some();
+        let mut of_half = synset_folders(folder, prefix, *split, wanted, &mut others)?;
+        if of_half.is_empty()
+            && let Some(split) = split
+        {
+            of_half = flat_half(&root, folder, prefix, *split, &mut others)?;
+            if of_half.iter().all(|image| image.class.is_none()) && !of_half.is_empty() {
+                warnings.push(left_out(folder, of_half.len()));
                 continue;
             }
-            let found = images_below(&place)?.within(&format!("{prefix}{synset}"));
-            let items = found.into_items(None, *split);
-            images.extend(items.into_iter().map(|item| Annotated {
-                path: item.path,
-                name: item.name,
-                class: Some((*class).to_owned()),
-                split: item.split,
-            }));
         }
+        let there: BTreeSet<String> = of_half
+            .iter()
+            .filter_map(|image| image.class.clone())
+            .collect();
+        for (synset, class) in classes {
+            if !there.contains(*synset) {
+                let place = format!("{prefix}{synset} ({class})");
+                missing.entry(synset).or_default().push(place);
+            }
+        }
+        images.extend(of_half.into_iter().filter_map(|image| {
+            let (_, class) = named(image.class.as_deref()?)?;
+            Some(Annotated {
+                class: Some((*class).to_owned()),
+                ..image
+            })
+        }));
     }
     if !missing.is_empty() {
         bail!(
-            "{}: there is no folder for {} of the {} classes: {}",
+            "{}: there is no image for {} of the {} classes: {}",
             path.display(),
             missing.len(),
             classes.len(),
-            missing.join(", ")
+            missing
+                .into_values()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", ")
         );
     }
-    Ok(annotated::dataset(path, "imagenet", images))
+    if images.is_empty() {
+        bail!("{}", warnings.join("; "));
+    }
+    let mut dataset = annotated::dataset(path, "imagenet", images);
+    dataset.warnings = warnings;
+    Ok(dataset)
 }
 
 /// Where the folders of images are: `path` itself, or deep inside Kaggle's archive.
@@ -150,11 +193,12 @@ fn synset_folders(
     folder: &Path,
     prefix: &str,
     split: Option<Split>,
+    wanted: impl Fn(&str) -> bool,
     others: &mut Found,
 ) -> Result<Vec<Annotated>> {
     let mut images = Vec::new();
     for (synset_folder, synset) in folders_in(folder)? {
-        if !is_synset(&synset) {
+        if !is_synset(&synset) || !wanted(&synset) {
             continue;
         }
         let found = images_below(&synset_folder)?;
@@ -384,6 +428,63 @@ mod tests {
         assert_eq!(dataset.classes, ["tench", "kit fox"]);
         let val = dataset.split(Split::Test).unwrap();
         assert_eq!(val.items[0].label, Some(1));
+
+        // Its test half tells no classes: beside `val` it would hide how many are right.
+        put(&folder.path().join("test/images/test_0.png"), 1);
+        let dataset = open(folder.path()).unwrap();
+        assert_eq!(dataset.split(Split::Test).unwrap().items.len(), 1);
+        let warnings = dataset.warnings.join("\n");
+        assert!(warnings.contains("1 images without synset"), "{warnings}");
+    }
+
+    #[test]
+    fn some_synsets_are_read_from_flat_halves_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let classes = [("n01440764", "tench"), ("n02119789", "kit fox")];
+        for synset in ["n01440764", "n02119789", "n02012849"] {
+            put(&folder.path().join(format!("train/{synset}/a.png")), 1);
+        }
+        for image in 0..3 {
+            put(&folder.path().join(format!("val/val_{image}.png")), 1);
+            put(&folder.path().join(format!("test/test_{image}.png")), 1);
+        }
+        let solve = |lines: &str| {
+            let table = format!("ImageId,PredictionString\n{lines}");
+            fs::write(folder.path().join("LOC_val_solution.csv"), table).unwrap();
+            of_synsets(folder.path(), &classes)
+        };
+        let dataset = solve("val_0,n02119789 1 2\nval_1,n01440764 1 2\nval_2,n02012849 1 2\n");
+        let dataset = dataset.unwrap();
+        let found: Vec<_> = dataset
+            .items
+            .iter()
+            .map(|item| (item.name.as_str(), item.label))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("train/n01440764/a.png", Some(1)),
+                ("train/n02119789/a.png", Some(0)),
+                ("val/val_0.png", Some(0)),
+                ("val/val_1.png", Some(1)),
+            ]
+        );
+        assert!(
+            dataset.warnings[0].contains("test: 3 images"),
+            "{:?}",
+            dataset.warnings
+        );
+        let error = solve("val_0,n02119789 1 2\n").unwrap_err().to_string();
+        assert!(
+            error.contains("for 1 of the 2 classes: val/n01440764 (tench)"),
+            "{error}"
+        );
+        fs::remove_dir_all(folder.path().join("train/n01440764")).unwrap();
+        let error = solve("val_0,n02119789 1 2\n").unwrap_err().to_string();
+        assert!(
+            error.contains("for 1 of the 2 classes: train/n01440764 (tench), val/n01440764"),
+            "{error}"
+        );
     }
 
     #[test]

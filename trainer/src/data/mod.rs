@@ -5,8 +5,10 @@ mod few_shot;
 mod folder;
 mod imagenet;
 mod manifest;
+mod sets;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -14,6 +16,7 @@ use shared::bundle::MAX_CLASSES;
 
 pub use few_shot::few_shot;
 pub use imagenet::of_synsets;
+pub use sets::{check_set_names, parse_set};
 
 /// The most bytes of a class's name: far more than any text tower reads.
 const MAX_NAME_BYTES: usize = 1_000;
@@ -153,23 +156,33 @@ pub fn open_unlabelled(path: &Path) -> Result<Dataset> {
 }
 
 impl Dataset {
-    /// The images of one half. Images without a half belong to both.
+    /// The images of one half.
     ///
     /// # Errors
-    /// When the data is split and this half has no image.
+    /// When the data is not split, this half has no image, or an image has no half where others have:
+    /// it would be learned from and measured on.
     pub fn split(&self, split: Split) -> Result<Dataset> {
+        let (root, half) = (self.root.display(), split.as_str());
+        if !self.is_split() {
+            bail!(
+                "{root} is not split, and has no {half} half: put folders `train` and `test` above the class folders (or write the column `split` in a table), or take all of it"
+            );
+        }
+        if let Some(item) = self.items.iter().find(|item| item.split.is_none()) {
+            bail!(
+                "{root}: `{}` has no split, and other images have: write `train` or `test` for every image, or leave the column `split` out",
+                item.name
+            );
+        }
         let items: Vec<_> = self
             .items
             .iter()
-            .filter(|item| item.split.is_none_or(|of| of == split))
+            .filter(|item| item.split == Some(split))
             .cloned()
             .collect();
         if items.is_empty() {
             bail!(
-                "{} has no {} images: name one of its folders `{}`, or leave --split out",
-                self.root.display(),
-                split.as_str(),
-                split.as_str()
+                "{root} has no {half} images: name one of its folders `{half}` (in a table, write `{half}` in the column `split`), or give data without halves"
             );
         }
         Ok(Dataset {
@@ -206,10 +219,35 @@ impl Dataset {
                     long.chars().take(40).collect::<String>(),
                     long.len()
                 ),
-                None => Ok(()),
+                None => self.require_distinct_prompts(),
             },
         }
     }
+
+    /// Fails where the names of two classes are one in a prompt, or one of them is nothing.
+    fn require_distinct_prompts(&self) -> Result<()> {
+        let root = self.root.display();
+        let mut names: BTreeMap<String, &str> = BTreeMap::new();
+        for class in &self.classes {
+            let name = prompt_name(class);
+            if name.is_empty() {
+                bail!(
+                    "{root}: the name of a class, `{class}`, is nothing but spaces and underscores: give it a name that a prompt can say"
+                );
+            }
+            if let Some(other) = names.insert(name, class) {
+                bail!(
+                    "{root}: the classes `{other}` and `{class}` have the same name in a prompt, where an underscore is a space: rename one of them, or put their images together"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A class's name as a prompt says it: `water_lilly` → `water lilly`.
+pub fn prompt_name(class: &str) -> String {
+    class.replace('_', " ").trim().to_owned()
 }
 
 /// The name a folder gives its class in a prompt: `sea_horse` is a sea horse.
@@ -231,5 +269,66 @@ pub(crate) mod test_images {
         image::RgbImage::from_pixel(8, 8, image::Rgb([colour, 255 - colour, 128]))
             .save(path)
             .unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_images::put;
+    use super::*;
+
+    fn dataset(classes: &[&str], splits: &[Option<Split>]) -> Dataset {
+        Dataset {
+            root: "photos".into(),
+            source: "manifest",
+            classes: classes.iter().map(|&class| class.to_owned()).collect(),
+            items: (splits.iter().enumerate())
+                .map(|(number, &split)| Item {
+                    path: PathBuf::new(),
+                    name: format!("{number}.png"),
+                    label: Some(0),
+                    split,
+                })
+                .collect(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn no_image_is_in_both_halves() {
+        let (train, test) = (Some(Split::Train), Some(Split::Test));
+        let told = |splits: &[Option<Split>]| {
+            let half = dataset(&["ant", "bee"], splits).split(Split::Test);
+            half.map(|half| half.items.len())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(told(&[train, test, test]), Ok(2));
+        let error = told(&[train, None, test]).unwrap_err();
+        assert!(error.contains("`1.png` has no split"), "{error}");
+        let error = told(&[None, None]).unwrap_err();
+        assert!(error.contains("photos is not split"), "{error}");
+        let error = told(&[train]).unwrap_err();
+        assert!(error.contains("photos has no test images"), "{error}");
+    }
+
+    #[test]
+    fn classes_are_told_apart_by_their_prompts() {
+        let told = |classes: &[&str]| {
+            let checked = dataset(classes, &[None]).require_classes();
+            checked.map_err(|error| error.to_string())
+        };
+        told(&["sea horse", "horse"]).unwrap();
+        let error = told(&["sea horse", "sea_horse"]).unwrap_err();
+        assert!(
+            error.contains("`sea horse` and `sea_horse`") && error.contains("rename"),
+            "{error}"
+        );
+        assert!(told(&["_", "ant"]).unwrap_err().contains("nothing but"));
+
+        let folder = tempfile::tempdir().unwrap();
+        for class in ["sea_horse", "sea horse", "_"] {
+            put(&folder.path().join(class).join("1.png"), 1);
+        }
+        assert!(open(folder.path()).unwrap().require_classes().is_err());
     }
 }

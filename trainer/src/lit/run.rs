@@ -84,12 +84,11 @@ pub fn run(run: &Run) -> Result<()> {
 
     let labelled = data::open(&run.data)?;
     labelled.require_classes()?;
-    let photos = locked.pooled(
-        &labelled.split(Split::Train)?,
-        "train",
-        &run.work,
-        &run.device,
-    )?;
+    let learned = match labelled.is_split() {
+        true => labelled.split(Split::Train)?,
+        false => labelled.clone(),
+    };
+    let photos = locked.pooled(&learned, "train", &run.work, &run.device)?;
     let teacher = teacher(&locked, &concepts, &photos, &run.device)?;
     let config = clip_config(run, &locked, &tokenizer);
 

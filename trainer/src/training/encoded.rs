@@ -44,6 +44,8 @@ pub(super) struct Encoded {
     /// Where each image is; empty for features that came without images.
     pub paths: Vec<PathBuf>,
     pub patches: Option<Arc<FeatureCache>>,
+    /// Images that could not be read.
+    pub skipped: usize,
 }
 
 impl From<FeatureCache> for Encoded {
@@ -52,6 +54,7 @@ impl From<FeatureCache> for Encoded {
             features,
             paths: Vec::new(),
             patches: None,
+            skipped: 0,
         }
     }
 }
@@ -125,6 +128,7 @@ impl EncodedImages {
                 features,
                 paths,
                 patches,
+                skipped: report.skipped.len(),
             })
         };
         let (train, test) = if dataset.is_split() {

@@ -4,14 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::batches::shuffled;
 use super::encoded::{Encoded, EncodedImages, Encoding, ImageSets};
-use crate::data::{self, few_shot};
+use crate::data::{self, few_shot, prompt_name};
 use crate::embedded;
 use crate::features::{FeatureCache, hexadecimal};
 use crate::model::ModelDirectory;
@@ -269,6 +269,7 @@ impl Experiment {
                     &others,
                     OUT_OF_DISTRIBUTION,
                     0,
+                    0,
                     "the other classes of the same data",
                 );
                 report.classes = None;
@@ -352,6 +353,7 @@ impl Experiment {
             &experiment.calibration,
             "choosing settings and thresholds (in-distribution; every second test photo)",
             experiment.classes.len(),
+            0,
             embedded::SOURCE,
         );
         experiment
@@ -369,6 +371,7 @@ impl Experiment {
         shots: usize,
         seed: u64,
     ) -> Result<Self> {
+        data::check_set_names(folders.ood)?;
         let data = data::open(folders.data)?;
         let ood = folders
             .ood
@@ -416,6 +419,7 @@ impl Experiment {
             .filter(|&image| !is_shot[image] && train.features.label(image).is_some())
             .collect();
         let learn = image_set("learning", train, choice.indices.iter().copied());
+        let test_skipped = test.map_or(0, |test| test.skipped);
         let (calibration, test) = match test {
             Some(test) => {
                 let all = image_set("test", test, labelled(test));
@@ -441,14 +445,22 @@ impl Experiment {
             );
         }
         let mut data = vec![
-            described(&learn, "learning", classes.len(), source),
+            // What could not be read of a file that several sets are drawn from counts once.
+            described(&learn, "learning", classes.len(), train.skipped, source),
             described(
                 &calibration,
                 "calibration (held out, in-distribution)",
                 classes.len(),
+                0,
                 source,
             ),
-            described(&test, "in-distribution test", classes.len(), source),
+            described(
+                &test,
+                "in-distribution test",
+                classes.len(),
+                test_skipped,
+                source,
+            ),
         ];
         let mut sets = Vec::new();
         for (name, cache, source) in ood {
@@ -460,7 +472,7 @@ impl Experiment {
             }
             let mut set = image_set(name, cache, 0..cache.features.len());
             set.labels.clear();
-            let mut report = described(&set, OUT_OF_DISTRIBUTION, 0, source);
+            let mut report = described(&set, OUT_OF_DISTRIBUTION, 0, cache.skipped, source);
             report.classes = None;
             data.push(report);
             sets.push(set);
@@ -477,11 +489,6 @@ impl Experiment {
             width: train.features.width(),
         })
     }
-}
-
-/// A folder's name as a prompt says it: `water_lilly` → `water lilly`.
-pub fn prompt_name(folder: &str) -> String {
-    folder.replace('_', " ").trim().to_owned()
 }
 
 fn labelled(cache: &Encoded) -> impl Iterator<Item = usize> + '_ {
@@ -540,24 +547,20 @@ fn image_set(name: &str, cache: &Encoded, images: impl Iterator<Item = usize>) -
     }
 }
 
-fn described(set: &ImageSet, used_for: &str, classes: usize, source: &str) -> DataReport {
+/// What the report says of a set. `skipped`: images that could not be read.
+fn described(
+    set: &ImageSet,
+    used_for: &str,
+    classes: usize,
+    skipped: usize,
+    source: &str,
+) -> DataReport {
     DataReport {
         name: set.name.clone(),
         used_for: used_for.into(),
         images: set.images as u64,
         classes: Some(classes),
-        skipped: 0,
+        skipped: skipped as u64,
         source: source.into(),
     }
-}
-
-/// Reads `NAME=DIR`.
-pub fn parse_named_folder(text: &str) -> Result<(String, PathBuf)> {
-    let (name, folder) = text
-        .split_once('=')
-        .with_context(|| format!("`{text}` is not NAME=DIR, for example textures=/data/dtd"))?;
-    if name.is_empty() || folder.is_empty() {
-        bail!("`{text}` is not NAME=DIR, for example textures=/data/dtd");
-    }
-    Ok((name.to_owned(), PathBuf::from(folder)))
 }
