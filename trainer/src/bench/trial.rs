@@ -19,12 +19,13 @@ use crate::output;
 use crate::progress::say;
 use crate::report::{LossFigure, Mistake, ScoredMethod, measure, similarity_figures};
 use crate::training::TrainingConfig;
+use crate::training::checkpoints::Checkpoints;
 use crate::training::evaluate::{MethodScores, choose_settings, largest_similarities, score_with};
 use crate::training::experiment::{ClassSplit, Experiment};
 use crate::training::labels::{NegativeLabels, negative_labels};
 use crate::training::map::lay_out;
 use crate::training::odin::PixelStep;
-use crate::training::run::{Checkpoints, Learned, fingerprint, for_other_names, learn};
+use crate::training::run::{Learned, fingerprint, for_other_names, learn};
 
 /// Points of a loss curve.
 const CURVE_POINTS: usize = 100;

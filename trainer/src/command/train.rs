@@ -26,12 +26,13 @@ use crate::report::{
 };
 use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
+use crate::training::checkpoints::{Checkpoints, checkpoint_folder};
 use crate::training::encoded::Encoding;
 use crate::training::evaluate::{Evaluation, evaluate, largest_similarities};
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::labels::{NegativeLabels, negative_labels};
 use crate::training::map::lay_out;
-use crate::training::run::{Checkpoints, Learned, checkpoint_folder, fingerprint, learn};
+use crate::training::run::{Learned, identity, learn};
 use crate::training::selection::choose;
 
 /// Points of a loss curve in the report.
@@ -144,10 +145,9 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         experiment.test.images,
         experiment.ood.iter().map(|set| set.images).sum::<usize>(),
     ));
-    let fingerprint = fingerprint(&model.config, &model.feature_key()?, &experiment, config)?;
     let checkpoints = Checkpoints::open(
         checkpoint_folder(&arguments.out),
-        fingerprint,
+        identity(&model, &experiment, config)?,
         arguments.resume,
     )?;
     let mut learned = learn(

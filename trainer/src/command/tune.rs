@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::progress::{Progress, say};
 use crate::training::TrainingConfig;
 use crate::training::encoded::Encoding;
 use crate::training::experiment::{Experiment, ImageFolders};
-use crate::training::run::fingerprint;
+use crate::training::run::identity;
 use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
 
 /// Compare ways of learning by in-distribution images alone, with classes left out.
@@ -81,6 +81,15 @@ struct Record {
 
 /// Runs `trainer tune`.
 pub fn run(arguments: TuneArguments) -> Result<()> {
+    let (parts, seed) = (arguments.parts, arguments.training.seed);
+    ensure!(
+        parts >= 2,
+        "--parts {parts}: give 2 or more; each part of the classes is left out once"
+    );
+    ensure!(
+        seed == 0,
+        "--seed {seed}: every combination runs with each of --seeds, for example --seeds {seed}"
+    );
     let model = match &arguments.model {
         Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
@@ -100,12 +109,14 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
         bail!("--seeds names no seed");
     };
     let file = arguments.out.join("tune.json");
-    let key = model.feature_key()?;
-    let shape = serde_json::json!([settings, arguments.parts, arguments.seeds]);
-    let run = format!(
-        "{} {shape}",
-        fingerprint(&model.config, &key, first, &arguments.training)?
-    );
+    let others = &experiments[1..];
+    let shape = serde_json::json!([
+        settings,
+        arguments.parts,
+        arguments.seeds,
+        others.iter().map(Experiment::digest).collect::<Vec<_>>(),
+    ]);
+    let run = format!("{} {shape}", identity(&model, first, &arguments.training)?);
     let mut record = Record {
         run,
         grid: settings,

@@ -150,6 +150,10 @@ impl TrainingConfig {
             self.class_sample != Some(0),
             "--class-sample 0: give 1 or more"
         );
+        ensure!(
+            self.class_sample.is_none() || !self.class_specific,
+            "--class-sample and --class-specific exclude each other: leave one out"
+        );
         for (option, value) in [
             ("--positive-rate", self.positive_rate),
             ("--negative-rate", self.negative_rate),

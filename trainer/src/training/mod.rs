@@ -2,6 +2,7 @@
 
 pub mod batches;
 pub mod bundle;
+pub mod checkpoints;
 pub mod config;
 pub mod encoded;
 pub mod evaluate;

@@ -1,26 +1,25 @@
 //! Stage 1, the probe, stage 2: what a run learns, kept on the disk as it goes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
+use shared::bundle::sha256_hex;
 use shared::clip::{ClipConfig, TextTower, Tokenizer, Weights, normalize};
 use shared::prompt::{ContextEncoder, PromptEncoder, template};
 use shared::score::{ClassFeatures, Input, odin_step};
 
 use super::batches::LabelledFeatures;
+use super::checkpoints::{Checkpoints, LOCOOP, STAGE_1, STAGE_2};
 use super::config::TrainingConfig;
 use super::experiment::Experiment;
 use super::learner::ContextLearner;
 use super::positive::unit;
 use super::{locoop, negative, positive, probe};
 use crate::model::{ModelDirectory, TEXT_FILE};
-use crate::output;
-use crate::progress::{Progress, say};
+use crate::progress::Progress;
 
 /// Steps between two checkpoints of a stage.
 const CHECKPOINT_STEPS: usize = 25;
@@ -70,71 +69,6 @@ impl Learned {
     }
 }
 
-/// Where a run keeps its unfinished stages.
-pub struct Checkpoints {
-    folder: PathBuf,
-}
-
-impl Checkpoints {
-    /// Opens the folder. Without `resume`, what an earlier run left is not used.
-    ///
-    /// # Errors
-    /// With `resume`, when the earlier run had other settings, model or data.
-    pub fn open(folder: PathBuf, fingerprint: String, resume: bool) -> Result<Self> {
-        let marker = folder.join("run.txt");
-        if resume && marker.is_file() {
-            let found = output::read_file(&marker)?;
-            if found != fingerprint.as_bytes() {
-                bail!(
-                    "{}: the run to resume had other settings, another model or other data; give the same \
-                     arguments, or start afresh without --resume",
-                    folder.display()
-                );
-            }
-        } else {
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder)
-                    .map_err(|error| output::explain(error, "remove", &folder))?;
-            }
-            output::write_file(&marker, fingerprint.as_bytes())?;
-        }
-        Ok(Self { folder })
-    }
-
-    /// Removes the folder of a finished run.
-    pub fn close(self) -> Result<()> {
-        std::fs::remove_dir_all(&self.folder)
-            .map_err(|error| output::explain(error, "remove", &self.folder))
-    }
-
-    fn path(&self, stage: &str) -> PathBuf {
-        self.folder.join(format!("{stage}.checkpoint"))
-    }
-
-    fn seconds_path(&self, stage: &str) -> PathBuf {
-        self.folder.join(format!("{stage}.seconds.txt"))
-    }
-
-    /// Takes up an unfinished stage; the seconds that it took so far.
-    fn restore(&self, stage: &str, learner: &mut ContextLearner) -> Result<f64> {
-        let path = self.path(stage);
-        if path.is_file() {
-            let shown = path.display().to_string();
-            let tensors = decode_tensors(&shown, &output::read_sealed(&path)?)?;
-            learner.restore(&tensors).with_context(|| shown)?;
-            say(&format!("resuming {stage} at step {}", learner.step()));
-        }
-        let seconds = std::fs::read_to_string(self.seconds_path(stage)).unwrap_or_default();
-        Ok(seconds.parse().unwrap_or_default())
-    }
-
-    fn save(&self, stage: &str, learner: &ContextLearner, seconds: f64) -> Result<()> {
-        output::write_file(&self.seconds_path(stage), seconds.to_string().as_bytes())?;
-        let tensors: Tensors = learner.to_tensors()?;
-        output::write_sealed(&self.path(stage), encode_tensors(&tensors, Precision::F32)?)
-    }
-}
-
 /// The text tower of a model, frozen, on a device that records gradients.
 pub fn frozen_text_tower(model: &ModelDirectory, device: &Device) -> Result<TextTower> {
     if model.config.text.layers == 0 {
@@ -180,7 +114,7 @@ pub fn learn(
     let classes = experiment.classes.len();
 
     let mut stage = positive::learner(&tower, &tokenizer, classes, config);
-    let seconds = run_stage("stage 1", &mut stage, checkpoints, |learner| {
+    let seconds = run_stage(STAGE_1, &mut stage, checkpoints, |learner| {
         positive::advance(learner, &mut encoder, &images, logit_scale, config)
     })?;
     timings.insert("stage 1: positive prompts".to_owned(), seconds);
@@ -192,7 +126,7 @@ pub fn learn(
     let (mut locoop_contexts, mut locoop_losses) = (None, Vec::new());
     if needed.contains(&Input::LoCoOp) && experiment.has_patches() {
         let mut stage = positive::learner(&tower, &tokenizer, classes, config);
-        let seconds = run_stage("LoCoOp", &mut stage, checkpoints, |learner| {
+        let seconds = run_stage(LOCOOP, &mut stage, checkpoints, |learner| {
             locoop::advance(
                 learner,
                 &mut encoder,
@@ -222,7 +156,7 @@ pub fn learn(
             shared::prompt::loss::negative_negative_distance(negative).into_scalar()
         };
         let spread_before = spread(unit(encoder.encode(stage.contexts())));
-        let seconds = run_stage("stage 2", &mut stage, checkpoints, |learner| {
+        let seconds = run_stage(STAGE_2, &mut stage, checkpoints, |learner| {
             negative::advance(
                 learner,
                 &mut encoder,
@@ -363,6 +297,25 @@ pub fn fingerprint(
     Ok(serde_json::to_string(&parts)?)
 }
 
+/// What tells a run that is resumed from another: images and text tower also where their names and
+/// numbers are the same.
+pub fn identity(
+    model: &ModelDirectory,
+    experiment: &Experiment,
+    config: &TrainingConfig,
+) -> Result<String> {
+    let told = fingerprint(&model.config, &model.feature_key()?, experiment, config)?;
+    let sets = [&experiment.learn, &experiment.calibration, &experiment.test];
+    let labels = sets.map(|set| &set.labels);
+    let parts = serde_json::json!({
+        "run": told,
+        "text": model.text_key()?,
+        "images": experiment.digest(),
+        "labels": sha256_hex(&serde_json::to_vec(&labels)?),
+    });
+    Ok(serde_json::to_string(&parts)?)
+}
+
 /// Runs a stage to its end; the seconds that it took, those of interrupted runs among them.
 fn run_stage(
     name: &str,
@@ -405,9 +358,4 @@ pub fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
         .into_data()
         .try_into_vec::<f32>()
         .context("reading features from the device")
-}
-
-/// Where a run's checkpoints lie below its output folder.
-pub fn checkpoint_folder(out: &Path) -> PathBuf {
-    out.join("checkpoint")
 }

@@ -52,13 +52,36 @@ impl Axis {
     }
 }
 
+/// Settings that nothing here is learned anew for, and why.
+const FIXED: [(&str, &str); 3] = [
+    (
+        "shots",
+        "the shots are drawn once: run `tune` once for each --shots",
+    ),
+    ("seed", "every combination runs with each of --seeds"),
+    (
+        "label_pool",
+        "negative labels take no part in what is compared here",
+    ),
+];
+
 /// All combinations of the axes' values over `base`, the first axis turning slowest.
 ///
 /// # Errors
 /// Naming a setting that there is not, or a value that it cannot have.
 pub fn grid(base: &TrainingConfig, axes: &[Axis]) -> Result<Vec<TrainingConfig>> {
-    let mut all = vec![serde_json::to_value(base)?];
+    let mut settings = serde_json::to_value(base)?;
+    // Left out of reports where it is not given.
+    if let Some(fields) = settings.as_object_mut() {
+        fields
+            .entry("class_sample")
+            .or_insert(serde_json::Value::Null);
+    }
+    let mut all = vec![settings];
     for axis in axes {
+        if let Some((name, why)) = FIXED.iter().find(|(name, _)| *name == axis.name) {
+            bail!("--try {name}: {why}");
+        }
         let mut wider = Vec::new();
         for settings in &all {
             for value in &axis.values {
@@ -85,8 +108,13 @@ pub fn grid(base: &TrainingConfig, axes: &[Axis]) -> Result<Vec<TrainingConfig>>
     }
     all.into_iter()
         .map(|settings| {
-            serde_json::from_value(settings.clone())
-                .with_context(|| format!("these settings cannot be: {settings}"))
+            let config: TrainingConfig = serde_json::from_value(settings.clone())
+                .with_context(|| format!("these settings cannot be: {settings}"))?;
+            // No report tells it, as it changes no result.
+            Ok(TrainingConfig {
+                activation_memory: base.activation_memory,
+                ..config
+            })
         })
         .collect()
 }
@@ -397,6 +425,30 @@ mod tests {
         );
         assert_eq!(grid[0].shots, base.shots);
         assert!(Axis::parse("delta").is_err() && Axis::parse("delta=").is_err());
+    }
+
+    #[test]
+    fn what_is_not_learned_anew_is_not_tried() {
+        let base = defaults();
+        for text in ["shots=4,8", "seed=1", "label-pool=0,100"] {
+            let axis = Axis::parse(text).unwrap();
+            let error = grid(&base, &[axis]).unwrap_err().to_string();
+            let name = text.split_once('=').unwrap().0.replace('-', "_");
+            assert!(error.contains(&format!("--try {name}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_reports_leave_out_are_kept_and_tried() {
+        let base = TrainingConfig {
+            activation_memory: 0.5,
+            ..defaults()
+        };
+        let axis = Axis::parse("class_sample=null,20").unwrap();
+        let grid = grid(&base, &[axis]).unwrap();
+        let found: Vec<_> = grid.iter().map(|config| config.class_sample).collect();
+        assert_eq!(found, [None, Some(20)]);
+        assert!(grid.iter().all(|config| config.activation_memory == 0.5));
     }
 
     #[test]
