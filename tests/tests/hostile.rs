@@ -367,6 +367,18 @@ fn numbers_on_the_command_line() {
     let train = [
         "train", "--model", &model, "--data", &photos, "--device", "cpu", "--shots", "1",
     ];
+    let bench = [
+        "bench",
+        "--model",
+        &model,
+        "--data",
+        &photos,
+        "--device",
+        "cpu",
+        "--shots",
+        "1",
+        "--seeds=0",
+    ];
     let predict = ["predict", "--bundle", &bundle, "--device", "cpu", &photo];
     let mut cases: Vec<(Vec<&str>, [&str; 2])> = Vec::new();
     for wrong in [
@@ -386,6 +398,7 @@ fn numbers_on_the_command_line() {
         ["--max-megapixels", "0"],
     ] {
         cases.push((train.to_vec(), wrong));
+        cases.push((bench.to_vec(), wrong));
     }
     for wrong in [
         ["--threshold", "nan"],
@@ -400,7 +413,7 @@ fn numbers_on_the_command_line() {
     let wrong = side_by_side(&cases, |(arguments, wrong)| {
         let out = place.fresh("run");
         let mut arguments = arguments.clone();
-        if arguments[0] == "train" {
+        if arguments[0] != "predict" {
             arguments.extend(["--out", &out]);
             arguments
                 .retain(|argument| !(wrong[0] == "--shots" && ["--shots", "1"].contains(argument)));

@@ -6,6 +6,7 @@
 mod bench;
 mod load;
 mod privacy;
+mod safety;
 mod shards;
 mod suites;
 mod variants;

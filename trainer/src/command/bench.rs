@@ -109,6 +109,7 @@ pub struct BenchArguments {
 pub fn run(arguments: BenchArguments) -> Result<()> {
     let started = Instant::now();
     let seeds = seeds(&arguments)?;
+    arguments.training.check()?;
     data::check_set_names(&arguments.ood)?;
     let model = match &arguments.model {
         Some(path) => model_directory(path)?,

@@ -1,0 +1,238 @@
+//! What the program refuses before it costs somebody their files or their time.
+
+use std::fs;
+use std::path::Path;
+
+use tests::hostile::tiny;
+
+use super::{Place, picture, trainer};
+
+/// Learns as little as there is to learn.
+const FEW: [&str; 9] = [
+    "--device",
+    "cpu",
+    "--shots",
+    "2",
+    "--positive-steps=2",
+    "--negative-steps=2",
+    "--context-tokens=4",
+    "--label-pool=0",
+    "--batch=4",
+];
+
+fn train(place: &Place, more: &[&str]) -> super::Run {
+    let run = place.path("run");
+    let data = place.path("images");
+    let model = place.path("model");
+    let own = ["train", "--model", &model, "--data", &data, "--out", &run];
+    trainer(&[&own[..], &FEW, more].concat())
+}
+
+/// A model with a text tower that can be learned with.
+fn model(place: &Place) {
+    let folder = place.path("model");
+    fs::create_dir(&folder).unwrap();
+    for (name, bytes) in tiny::model() {
+        fs::write(format!("{folder}/{name}"), bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_folder_of_something_else_is_never_replaced() {
+    let place = Place::new();
+    let bundle = place.bundle();
+    let (photos, models) = (place.path("photos"), place.path("models"));
+    picture(&format!("{photos}/holiday.png"), [1, 2, 3], 20);
+    fs::create_dir_all(format!("{models}/another")).unwrap();
+    let checkpoint = format!("{}/openai_vit.pt", super::FIXTURES);
+    for (arguments, held) in [
+        (["export", &bundle, "--out", &photos], "holiday.png"),
+        (["import", &checkpoint, "--out", &models], "another"),
+        (["import", &checkpoint, "--out", &photos], "holiday.png"),
+    ] {
+        let text = trainer(&arguments).failure().stderr;
+        let said = format!("holds `{held}`, which is not of a ");
+        assert!(
+            text.contains(&said) && text.contains("another --out"),
+            "{text}"
+        );
+    }
+    assert!(Path::new(&photos).join("holiday.png").is_file());
+    assert!(Path::new(&models).join("another").is_dir());
+    // What this program wrote there itself is replaced.
+    for _ in 0..2 {
+        let out = place.path("exported");
+        trainer(&["export", &bundle, "--out", &out]).success();
+    }
+
+    // A run looks at its places before it learns.
+    for kept in ["bundle/thesis.pdf", "figures/photo.png"] {
+        let file = format!("{}/{kept}", place.path("run"));
+        fs::create_dir_all(Path::new(&file).parent().unwrap()).unwrap();
+        fs::write(&file, b"mine").unwrap();
+        let text = train(&place, &[]).failure().stderr;
+        assert!(text.contains(kept.rsplit('/').next().unwrap()), "{text}");
+        assert!(!text.contains("encoding"), "{text}");
+        assert_eq!(fs::read(&file).unwrap(), b"mine");
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
+fn what_would_fail_at_the_end_of_a_run_fails_at_its_start() {
+    let place = Place::new();
+    model(&place);
+    let data = place.images(8);
+    let other = place.path("other");
+    picture(&format!("{other}/1.png"), [200, 200, 0], 30);
+    let set = |name: &str| format!("{name}={other}");
+    for (sets, said) in [
+        (["scenes", "scenes"], "two sets are called `scenes`"),
+        (["scenes", "Average"], "no set can be called `Average`"),
+    ] {
+        let [first, second] = sets.map(set);
+        let both = ["--ood", &first, "--ood", &second];
+        let bundle = place.path("bundle");
+        let eval = ["eval", "--bundle", &bundle, "--id", &data];
+        let out = place.path("suite");
+        let bench = ["bench", "--data", &data, "--out", &out];
+        for run in [
+            train(&place, &both),
+            trainer(&[&bench[..], &both].concat()),
+            trainer(&[&eval[..], &both].concat()),
+        ] {
+            let text = run.failure().stderr;
+            assert!(text.contains(said), "{text}");
+        }
+    }
+
+    // An image that a table puts in no half would be learned from and measured on.
+    let table = "path,label,split\nimages/red/0.png,red,train\nimages/blue/0.png,blue,test\nimages/red/1.png,red,\n";
+    let table = place.write("table.csv", table.as_bytes());
+    let text = train(&place, &["--data", &table]).stderr;
+    assert!(text.contains("--data"), "{text}");
+    let (model, out) = (place.path("model"), place.path("table.safetensors"));
+    let encode = [
+        "encode", "--model", &model, "--out", &out, "--split", "train",
+    ];
+    let text = trainer(&[&encode[..], &["--data", &table]].concat());
+    let text = text.failure().stderr;
+    assert!(text.contains("`images/red/1.png` has no split"), "{text}");
+    let text = trainer(&[&encode[..], &["--data", &data]].concat());
+    let text = text.failure().stderr;
+    assert!(text.contains("is not split"), "{text}");
+
+    picture(&format!("{data}/dark_red/1.png"), [90, 0, 0], 30);
+    picture(&format!("{data}/dark red/1.png"), [90, 0, 0], 30);
+    let text = train(&place, &[]).failure().stderr;
+    assert!(
+        text.contains("`dark red` and `dark_red`") && text.contains("rename"),
+        "{text}"
+    );
+}
+
+/// Nobody asked to go on with what was begun for other classes, so nobody is told to leave
+/// `--resume` out.
+#[test]
+fn a_run_begins_anew_where_an_earlier_one_was_of_other_classes() {
+    let place = Place::new();
+    model(&place);
+    let data = place.images(8);
+    fs::write(format!("{data}/red/broken.png"), b"no image").unwrap();
+    train(&place, &[]).success();
+    let features = place.path("run/features/id.safetensors");
+    // As a killed run leaves it.
+    fs::rename(&features, format!("{features}.partial")).unwrap();
+    let begun = "{\"classes\":[\"a\",\"b\"],\"model\":\"m\",\"key\":\"k\",\"width\":16,\"precision\":\"f16\",\"shard\":null}\n";
+    fs::write(format!("{features}.journal.partial"), begun).unwrap();
+    let run = train(&place, &[]).success();
+    assert!(run.stderr.contains("it is begun anew"), "{}", run.stderr);
+    let report: serde_json::Value = super::read_json(&place.path("run/report.json"));
+    assert_eq!(report["data"][0]["skipped"], 1);
+}
+
+#[test]
+fn tune_refuses_what_it_would_not_do() {
+    let out = Place::new();
+    let folder = out.path("tune");
+    let tune = |more: &[&str]| {
+        let own = ["tune", "--out", &folder, "--device", "cpu"];
+        trainer(&[&own[..], more].concat()).failure().stderr
+    };
+    for (arguments, said) in [
+        (&["--try", "shots=4,8"][..], "--try shots: "),
+        (&["--try", "seed=1"], "--try seed: "),
+        (&["--try", "label_pool=0"], "--try label_pool: "),
+        (&["--try", "delta=0", "--seed", "3"], "--seeds 3"),
+        (&["--try", "delta=0", "--parts", "1"], "--parts 1"),
+        (&["--try", "delta=0", "--parts", "0"], "--parts 0"),
+    ] {
+        let text = tune(arguments);
+        assert!(text.contains(said), "{arguments:?}: {text}");
+    }
+    assert!(!Path::new(&folder).exists());
+}
+
+/// `--resume` takes the stages of the same images only: their number is not enough.
+#[test]
+fn other_images_are_another_run() {
+    let place = Place::new();
+    model(&place);
+    let data = place.images(8);
+    train(&place, &[]).success();
+    let report = place.path("run/report.json");
+    assert!(Path::new(&report).is_file());
+    // What a run that is killed leaves, by a run whose last step cannot be taken.
+    fs::remove_file(&report).unwrap();
+    fs::create_dir(&report).unwrap();
+    train(&place, &[]).failure();
+    let checkpoint = place.path("run/checkpoint/run.txt");
+    assert!(Path::new(&checkpoint).is_file());
+    for number in 0..8u32 {
+        picture(
+            &format!("{data}/red/{number}.png"),
+            [255, 80, 80],
+            33 + number,
+        );
+    }
+    let text = train(&place, &["--resume"]).failure().stderr;
+    assert!(text.contains("other data"), "{text}");
+    fs::remove_dir(&report).unwrap();
+    train(&place, &[]).success();
+    assert!(!Path::new(&checkpoint).exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_that_are_no_text_and_outputs_that_are_no_file() {
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Command;
+    let place = Place::new();
+    let bundle = place.bundle();
+    let data = place.images(2);
+    let odd = std::path::PathBuf::from(place.path("x"))
+        .with_file_name(std::ffi::OsStr::from_bytes(b"odd-\xff"));
+    fs::rename(&data, &odd).unwrap();
+    let output = place.path("output");
+    let table = fs::File::create(&output).unwrap();
+    let other = format!("other={}", place.path("other"));
+    picture(&format!("{}/1.png", place.path("other")), [9, 9, 9], 30);
+    let run = Command::new(super::program())
+        .args([
+            "eval", "--bundle", &bundle, "--device", "cpu", "--ood", &other,
+        ])
+        .args(["--json", "/dev/stdout", "--id"])
+        .arg(&odd)
+        .stdout(table)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success(), "{text}");
+    assert!(fs::symlink_metadata("/dev/stdout").unwrap().is_symlink());
+    // The table, and the report behind it.
+    let written = fs::read_to_string(&output).unwrap();
+    assert!(
+        written.contains("AUROC") && written.trim_end().ends_with('}'),
+        "{written}"
+    );
+}
