@@ -107,6 +107,10 @@ pub fn run(arguments: EvalArguments) -> Result<()> {
         .collect();
     let measured = measure(&scored, &id_scores.labels)?;
     let mut report = report(&arguments, &detector, &device);
+    report.notes.extend(without_accuracy(&id_scores.labels));
+    for note in &report.notes {
+        say(&format!("note: {note}"));
+    }
     report.methods = measured.methods;
     report.figures = measured.figures;
     let mut similarities = vec![("in-distribution", &id_scores.similarities)];
@@ -216,6 +220,18 @@ fn name_labels(dataset: &mut Dataset, classes: &[String]) -> Result<()> {
             .and_then(|label| of_folder.get(label).copied().flatten());
     }
     Ok(())
+}
+
+/// Why the table has no accuracy, where the classes of some images are known.
+fn without_accuracy(labels: &[Option<usize>]) -> Option<String> {
+    let known = labels.iter().flatten().count();
+    (0 < known && known < labels.len()).then(|| {
+        format!(
+            "The class of {} of {} in-distribution images is not known: accuracy, calibration error and OSCR are left out.",
+            labels.len() - known,
+            labels.len()
+        )
+    })
 }
 
 /// Every method's scores for one set of images.
@@ -339,6 +355,14 @@ fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice)
 mod tests {
     use super::*;
     use crate::data::test_images::put;
+
+    #[test]
+    fn images_without_a_class_are_told() {
+        assert_eq!(without_accuracy(&[Some(0), Some(1)]), None);
+        assert_eq!(without_accuracy(&[None, None]), None);
+        let note = without_accuracy(&[Some(0), None, None]).unwrap();
+        assert!(note.contains("2 of 3"), "{note}");
+    }
 
     #[test]
     fn labels_follow_the_bundle_and_strangers_are_named() {
