@@ -107,19 +107,29 @@ fn a_page_without_bundle_says_how_to_get_one() {
     let stage = Stage::open_with(&Options::default(), Some(empty.path()));
     stage.browser.wait("a banner", 300, "return document.querySelector('.banner')?.textContent.includes('cargo run --release -p trainer')");
     stage.browser.screenshot("no-bundle");
+    // Another one that is not there either is told beside it, and leaves no dead end.
+    load(&stage, "http://localhost:9/nowhere");
+    stage.browser.wait(
+        "both banners",
+        60,
+        "const said = (topic) => document.querySelector(`.banner[data-topic=${topic}]`)?.textContent ?? '';
+         return said('refused').includes('opened instead') && said('bundle').includes('Try again')",
+    );
+}
+
+/// Asks the page for the bundle at this address.
+fn load(stage: &Stage, address: &str) {
+    stage.browser.run_with(
+        "document.querySelector('#bundle-address').value = arguments[0]; document.querySelector('#bundle-form').requestSubmit()",
+        json!([address]),
+    );
 }
 
 #[test]
 fn another_bundle_can_be_opened_and_left() {
     let stage = Stage::ready(&Options::default());
     stage.show(&[sample("coffee.jpg")], 300);
-    let address = |address: &str| {
-        stage.browser.run_with(
-            "document.querySelector('#bundle-address').value = arguments[0]; document.querySelector('#bundle-form').requestSubmit()",
-            json!([address]),
-        );
-    };
-    address(&format!("{}bundle/bundle.json", stage.address));
+    load(&stage, &format!("{}bundle/bundle.json", stage.address));
     stage.browser.wait("the other bundle", 300, "return !document.querySelector('#bundle-default').hidden && document.querySelector('#device-line').dataset.state === 'ready'");
     assert!(matches!(
         stage.card("coffee.jpg")["verdict"].as_str(),
@@ -128,13 +138,15 @@ fn another_bundle_can_be_opened_and_left() {
     stage.browser.click("#bundle-default");
     stage.browser.wait("the page's bundle", 300, "return document.querySelector('#bundle-default').hidden && document.querySelector('#device-line').dataset.state === 'ready'");
     // One that is not there leaves the page's own in place.
-    address("http://localhost:9/nowhere");
+    load(&stage, "http://localhost:9/nowhere");
     stage.browser.wait(
         "a banner",
         300,
         "return document.querySelector('.banner')?.textContent.includes('back in place')",
     );
     stage.wait_ready(300);
+    let (said, _) = stage.banner();
+    assert!(said.contains("back in place"), "the reason stays: {said}");
     stage.show(&[sample("cat.jpg")], 300);
 }
 
@@ -166,6 +178,18 @@ fn a_bundle_can_be_opened_from_a_folder() {
         "return document.querySelector('.banner')?.textContent.includes('has no bundle.json')",
     );
     assert_eq!(stage.text("#bundle-name"), "mine");
+    // From one that is not there the way leads back to this one, not to the page's own.
+    load(&stage, "http://localhost:9/nowhere");
+    stage.browser.wait(
+        "a banner",
+        60,
+        "return document.querySelector('.banner')?.textContent.includes('back in place')",
+    );
+    stage.wait_ready(120);
+    assert_eq!(stage.text("#bundle-name"), "mine");
+    assert!(stage.banner().0.contains("bundle before it"));
+    let way_back = "return !document.querySelector('#bundle-default').hidden";
+    assert_eq!(stage.browser.run(way_back), true);
 }
 
 #[test]

@@ -215,9 +215,9 @@ fn a_malformed_bundle_leaves_the_page_as_it_was() {
             120,
             "return document.querySelector('.banner')?.textContent.includes('back in place')",
         );
+        stage.wait_ready(120);
         let (said, _) = stage.banner();
         assert!(names(&said, causes), "{}: {said}", case.name);
-        stage.wait_ready(120);
         assert_eq!(stage.card("coffee.jpg")["score"], score, "{}", case.name);
     }
     stage.browser.screenshot("bundle-refused");

@@ -30,6 +30,9 @@ use super::{
 /// all others, so that drawing each by itself would take the time that the worker needs.
 const PACE: f64 = 160.0;
 
+/// A bundle with the files that the user picked of it; `None` for the page's own.
+type Choice = Option<(BundleSource, Vec<File>)>;
+
 /// All that the page knows.
 #[derive(Default)]
 pub struct App {
@@ -40,7 +43,10 @@ pub struct App {
     pub(super) photos: BTreeMap<PhotoId, Photo>,
     next: PhotoId,
     pub(super) opened: Option<Box<Opened>>,
-    pub(super) source: Option<(BundleSource, Vec<File>)>,
+    /// The bundle that is loaded, or that a worker is to load.
+    pub(super) source: Choice,
+    /// The bundle that was opened last, to go back to from one that is refused.
+    pub(super) settled: Choice,
     pub(super) device: DeviceChoice,
     classes: Vec<String>,
     pub(super) edited: bool,
@@ -247,6 +253,7 @@ impl App {
 
     fn opened(&mut self, opened: Box<Opened>) {
         banner::dismiss("bundle");
+        self.settled.clone_from(&self.source);
         let same = self.opened.as_ref().is_some_and(|old| {
             old.model == opened.model
                 && old.classes == opened.classes
@@ -421,11 +428,14 @@ impl App {
         self.restart();
     }
 
-    /// Loads another bundle; `None` for the page's own.
-    pub fn choose_bundle(&mut self, source: Option<(BundleSource, Vec<File>)>) {
+    /// Loads another bundle.
+    pub fn choose_bundle(&mut self, source: Choice) {
         self.source = source;
         self.failures = 0;
         banner::dismiss("bundle");
+        banner::dismiss("refused");
+        // Also for one that is never opened there is a way back.
+        dom::by_id::<HtmlElement>("bundle-default").set_hidden(self.source.is_none());
         self.restart();
     }
 

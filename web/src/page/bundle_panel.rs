@@ -63,7 +63,7 @@ fn choose_folder(files: Vec<File>) {
     let Some(folder) = folder.map(|path| path.trim_end_matches("bundle.json").to_owned()) else {
         let text =
             "This folder has no bundle.json. Choose the folder `bundle` that a training run wrote.";
-        banner::show("bundle", "trouble", text);
+        banner::show("refused", "trouble", text);
         return;
     };
     let files: Vec<File> = files

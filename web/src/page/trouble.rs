@@ -12,11 +12,19 @@ const PATIENCE: u32 = 3;
 impl App {
     /// The bundle could not be opened.
     pub(super) fn not_opened(&mut self, message: &str) {
-        if self.source.is_some() && self.opened.is_some() {
-            // Another bundle was asked for: the one that worked comes back.
-            let text = format!("{message} The page's own bundle is back in place.");
-            banner::show("bundle", "trouble", &text);
-            self.source = None;
+        if self.source.is_some() || self.settled.is_some() {
+            // Another bundle was asked for: the one that worked comes back, or else the page's own.
+            if self.source == self.settled {
+                self.settled = None;
+            }
+            self.source.clone_from(&self.settled);
+            let text = match (&self.source, &self.opened) {
+                (Some(_), _) => "The bundle before it is back in place.",
+                (None, Some(_)) => "The page's own bundle is back in place.",
+                (None, None) => "The page's own bundle is opened instead.",
+            };
+            // It stays when that one is open, which ends what is said of "bundle".
+            banner::show("refused", "trouble", &format!("{message} {text}"));
             self.restart();
             return;
         }
