@@ -92,6 +92,60 @@ fn names_that_a_worker_died_over_can_be_applied_again() {
 }
 
 #[test]
+fn names_that_were_asked_for_outlive_the_worker() {
+    let stage = Stage::ready(&Options::default());
+    let apply = "
+        const area = document.querySelector('#classes');
+        area.value = arguments[0];
+        area.dispatchEvent(new Event('input'));
+        document.querySelector('#classes-apply').click();";
+    let replace = "document.querySelector(`input[name=device][value=${arguments[1]}]`).click();";
+    let count = |wanted: &str| {
+        let script = format!(
+            "return document.querySelector('#classes-count').textContent === '{wanted}'
+                && document.querySelector('#classes-state').textContent.startsWith('Yours')"
+        );
+        stage.browser.wait("edited classes", 120, &script);
+    };
+    // The worker that has the order is replaced before it can answer.
+    let script = format!("{apply}{replace}");
+    stage
+        .browser
+        .run_with(&script, json!(["rocket\nespresso", "cpu"]));
+    count("2");
+    // The order comes while a worker starts that is to get older names.
+    let script = format!("{replace}{apply}");
+    stage
+        .browser
+        .run_with(&script, json!(["rocket\nespresso\nacorn", "auto"]));
+    count("3");
+    // What is typed meanwhile stays until it is applied.
+    stage.browser.run_with(
+        &format!(
+            "const area = document.querySelector('#classes');
+             area.value = arguments[0];
+             area.dispatchEvent(new Event('input'));
+             document.querySelector('#classes-state').textContent = '';
+             {replace}"
+        ),
+        json!(["rocket\nhalf a na", "cpu"]),
+    );
+    count("3");
+    let typed = "const apply = document.querySelector('#classes-apply');
+        return [document.querySelector('#classes').value, apply.disabled]";
+    assert_eq!(
+        stage.browser.run(typed),
+        json!(["rocket\nhalf a na", false])
+    );
+    stage.browser.click("#classes-reset");
+    stage.browser.wait(
+        "the bundle's classes",
+        120,
+        "return document.querySelector('#classes-reset').hidden && document.querySelector('#classes').value.split('\\n').length > 3",
+    );
+}
+
+#[test]
 fn a_worker_that_always_dies_is_given_up_with_a_reason() {
     let stage = Stage::altered(&Options::default(), WORKER_DIES_SOON);
     stage.browser.wait(

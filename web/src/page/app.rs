@@ -50,8 +50,9 @@ pub struct App {
     pub(super) device: DeviceChoice,
     classes: Vec<String>,
     pub(super) edited: bool,
-    /// Whether the worker is at other class names.
-    pub(super) choosing: bool,
+    /// The class names that were asked for and that nobody has answered yet. A worker that is
+    /// replaced meanwhile takes the order with it, so the next one gets them.
+    pub(super) choosing: Option<Vec<String>>,
     /// Whether the worker died over the names that stand in the class panel.
     pub(super) unapplied: bool,
     /// Whether a new worker has not taken the edited classes of the one before it yet.
@@ -220,14 +221,17 @@ impl App {
                     // A threshold of the old classes says nothing of the new ones.
                     self.thresholds.clear();
                 }
-                (self.choosing, self.unconfirmed) = (false, false);
+                if self.choosing.as_ref() == Some(&classes) {
+                    self.choosing = None;
+                }
+                self.unconfirmed = false;
                 self.outsiders = outsiders;
                 (self.classes, self.edited) = (classes, edited);
                 self.scored(changed, &unknown, photos);
             }
             Report::LoadingClasses { loaded, total } => class_panel::show_loading(loaded, total),
             Report::ClassesRefused { message } => {
-                self.choosing = false;
+                self.choosing = None;
                 if std::mem::take(&mut self.unconfirmed) {
                     self.back_to_own_classes();
                 }
@@ -274,7 +278,9 @@ impl App {
         bundle_panel::show(&opened, self.source.is_some());
         let edited = self.edited;
         if !same {
-            self.unapplied = false;
+            (self.unapplied, self.choosing) = (false, None);
+            // What was typed was for the other bundle.
+            class_panel::settle();
             class_panel::show(&self.classes, false, &[], opened.classes.len());
         }
         self.opened = Some(opened);
@@ -286,14 +292,13 @@ impl App {
             if let Some(names) = left.filter(|names| !names.is_empty()) {
                 self.choose_classes(Some(names));
             }
-        } else if edited && let Some(link) = &self.link {
-            self.unconfirmed = true;
-            link.send(
-                &Order::Classes {
-                    names: self.classes.clone(),
-                },
-                [],
-            );
+        } else {
+            self.unconfirmed = edited;
+            let asked = self.choosing.clone();
+            let names = asked.or_else(|| edited.then(|| self.classes.clone()));
+            if let (Some(names), Some(link)) = (names, &self.link) {
+                link.send(&Order::Classes { names }, []);
+            }
         }
         self.pump();
     }
@@ -471,14 +476,19 @@ impl App {
 
     /// Scores against other classes; `None` for the bundle's.
     pub fn choose_classes(&mut self, names: Option<Vec<String>>) {
-        let (Some(link), Some(opened)) = (&self.link, &self.opened) else {
+        let Some(opened) = &self.opened else {
             return;
         };
         let names = names.unwrap_or_else(|| opened.classes.clone());
-        self.choosing = true;
+        self.choosing = Some(names.clone());
         self.unapplied = false;
         class_panel::show_busy();
-        link.send(&Order::Classes { names }, []);
+        // A worker without a bundle would drop them: it gets them once it has opened one.
+        if let Some(link) = self.link.as_ref().filter(|link| link.is_ready())
+            && !device_panel::is_loading()
+        {
+            link.send(&Order::Classes { names }, []);
+        }
     }
 
     /// The threshold that stands at `share` (0 to 1) of the slider.

@@ -19,6 +19,7 @@ pub fn start() {
         &dom::by_id::<HtmlElement>("classes-reset"),
         "click",
         |_: Event| {
+            settle();
             app::with(|app: &mut App| app.choose_classes(None));
         },
     );
@@ -36,18 +37,36 @@ pub fn start() {
 
 fn apply() {
     match class_list::parse(&dom::by_id::<HtmlTextAreaElement>("classes").value()) {
-        Ok(names) => app::with(|app: &mut App| app.choose_classes(Some(names))),
+        Ok(names) => {
+            settle();
+            app::with(|app: &mut App| app.choose_classes(Some(names)));
+        }
         Err(error) => show_refusal(&error.to_string()),
     }
 }
 
+/// From here on [`show`] may replace what stands in the text field; what is typed after this stays.
+pub fn settle() {
+    let area: HtmlTextAreaElement = dom::by_id("classes");
+    // That it differs from its default is how a field says that it was typed in. To set it cannot
+    // fail.
+    let _ = area.set_default_value(&area.value());
+}
+
 /// Shows the classes that count, and what the text tower cannot know of them.
 pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usize) {
-    dom::by_id::<HtmlTextAreaElement>("classes").set_value(&classes.join("\n"));
+    let area: HtmlTextAreaElement = dom::by_id("classes");
+    let typed = area
+        .default_value()
+        .is_ok_and(|default| default != area.value());
+    if !typed {
+        area.set_value(&classes.join("\n"));
+        settle();
+    }
     let count = classes.len().to_string();
     dom::by_id::<Element>("classes-count").set_text_content(Some(&count));
     dom::by_id::<Element>("class-count").set_text_content(Some(&format!("the {count} classes")));
-    dom::by_id::<HtmlButtonElement>("classes-apply").set_disabled(true);
+    dom::by_id::<HtmlButtonElement>("classes-apply").set_disabled(!typed);
     dom::by_id::<HtmlElement>("classes-reset").set_hidden(!edited);
     let state = if edited {
         format!("Yours; the bundle has {own}.")

@@ -60,7 +60,8 @@ impl App {
         for id in given_up {
             self.give_up(id, cause);
         }
-        if std::mem::take(&mut self.choosing) {
+        // One that has not opened a bundle yet has not seen the names.
+        if !opening && self.choosing.take().is_some() {
             self.unapplied = true;
             class_panel::show_refusal(
                 "The model stopped over these names and starts again. When it is ready, apply them once more; a shorter list takes less memory.",
