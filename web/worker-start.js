@@ -1,7 +1,8 @@
 // Starts the worker. What its program cannot report any more, because it died, is reported
 // from here, as a plain text. Of an end that nothing here outlives, the page learns by this lock:
 // the worker holds it, under its own name, for as long as it lives.
-navigator.locks?.request(self.name, () => new Promise(() => {}));
+// Where the browser keeps nothing for the page, it refuses the lock too: the worker does without.
+navigator.locks?.request(self.name, () => new Promise(() => {})).catch(() => {});
 const died = (cause) => postMessage(String((cause && cause.message) || cause || "unknown cause"));
 addEventListener("unhandledrejection", (event) => died(event.reason));
 addEventListener("error", (event) => { event.preventDefault(); died(event.error || event.message); });

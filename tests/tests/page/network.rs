@@ -201,3 +201,44 @@ fn without_room_to_keep_anything_the_page_works_and_says_so() {
     assert!(!stage.text("#bundle-note").contains("cache"));
     stage.show(&[sample("coffee.jpg")], 120);
 }
+
+/// Browsers give a page over plain http no caches, no locks, no clipboard.
+#[test]
+fn over_plain_http_the_page_works_and_says_what_it_cannot() {
+    let arguments = vec!["--host-resolver-rules=MAP plain.test 127.0.0.1".to_owned()];
+    let stage = Stage::open(&Options {
+        arguments,
+        ..Options::default()
+    });
+    stage
+        .browser
+        .open(&stage.address.replace("localhost", "plain.test"));
+    assert_eq!(stage.browser.run("return window.isSecureContext"), false);
+    stage.wait_ready(300);
+    let note = stage.text("#bundle-note");
+    assert!(note.contains("keeps no copy"), "{note}");
+    stage.show(&[sample("coffee.jpg")], 120);
+    stage
+        .browser
+        .run("document.querySelector('.act-copy').click()");
+    stage.browser.wait(
+        "a reason",
+        60,
+        "return document.querySelector('.banner')?.textContent.includes('write to the clipboard')",
+    );
+}
+
+/// With site data blocked, Chromium's locks refuse in a promise.
+#[test]
+fn without_locks_the_page_works() {
+    let refuse = "LockManager.prototype.request = () => Promise.reject(new DOMException('blocked', 'SecurityError'));";
+    let stage = Stage::altered(&Options::default(), refuse);
+    stage.browser.chromium(
+        "Page.addScriptToEvaluateOnNewDocument",
+        json!({ "source": refuse }),
+    );
+    stage.browser.open(&stage.address);
+    stage.wait_ready(300);
+    stage.show(&[sample("coffee.jpg")], 120);
+    assert_eq!(stage.banner().0, "");
+}

@@ -1,7 +1,8 @@
 //! The page's end of the line to the worker.
 
-use js_sys::{Array, Function, Reflect, Uint8Array};
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web::message::{Order, Report};
 use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
@@ -87,8 +88,13 @@ impl Link {
         let locks = locks.unwrap_or(JsValue::UNDEFINED);
         let request = Reflect::get(&locks, &"request".into()).ok();
         if let Some(request) = request.and_then(|request| request.dyn_into::<Function>().ok()) {
-            // Where there are no locks, a worker that can speak is still heard.
-            let _ = request.call2(&locks, &self.lock.as_str().into(), &gone);
+            // Where there are no locks, or none for this page, a worker that can speak is still
+            // heard. A refusal that nobody waits for would count as the page's end.
+            if let Ok(asked) = request.call2(&locks, &self.lock.as_str().into(), &gone) {
+                spawn_local(async move {
+                    let _ = JsFuture::from(asked.unchecked_into::<Promise>()).await;
+                });
+            }
         }
     }
 

@@ -53,12 +53,15 @@ pub fn allow(any: bool) {
 
 /// Puts a verdict on the clipboard and says so on `button`.
 pub fn copy(record: &Record, button: Element) {
-    let promise = dom::window()
-        .navigator()
-        .clipboard()
-        .write_text(&record::text(record));
+    let clipboard = dom::window().navigator().clipboard();
+    let text = record::text(record);
     spawn_local(async move {
-        match JsFuture::from(promise).await {
+        let written = match clipboard.is_undefined() {
+            // Calling what is not there would stop the page.
+            true => Err("it has one for pages over https only".into()),
+            false => JsFuture::from(clipboard.write_text(&text)).await,
+        };
+        match written {
             Ok(_) => {
                 button.set_text_content(Some("Copied"));
                 dom::later(SHOWN, move || button.set_text_content(Some("Copy")));

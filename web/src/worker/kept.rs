@@ -13,6 +13,10 @@ use super::browser;
 /// The cache for the page's own bundle, and for those that the user typed the address of.
 const CACHES: [&str; 2] = ["negprompt-bundle", "negprompt-other-bundles"];
 
+/// What begins the keys of whole files, and of first parts.
+const FILE: &str = "negprompt-file";
+const PART: &str = "negprompt-part";
+
 /// Kept files, by their SHA-256.
 pub struct Kept {
     /// `None` where the browser keeps nothing, as in private windows.
@@ -26,6 +30,10 @@ impl Kept {
     pub async fn open(own: bool) -> Self {
         let opened = async {
             let caches = browser::scope().caches().ok()?;
+            // To a page over plain http, browsers give no caches at all.
+            if caches.is_undefined() {
+                return None;
+            }
             let opened = JsFuture::from(caches.open(CACHES[usize::from(!own)])).await;
             Some(opened.ok()?.unchecked_into())
         };
@@ -84,12 +92,14 @@ impl Kept {
         let Ok(keys) = JsFuture::from(cache.keys()).await else {
             return;
         };
+        // The address of the page may hold any word, so keys are told by their whole beginning.
+        let kinds = [FILE, PART].map(|kind| key_of(kind, ""));
         for key in keys.unchecked_into::<Array>().iter() {
             let request: Request = key.unchecked_into();
             let url = request.url();
             let files = &manifest.files;
             let known = files.iter().any(|entry| url.ends_with(&entry.sha256));
-            if url.contains("/negprompt-") && !known {
+            if kinds.iter().any(|kind| url.starts_with(kind)) && !known {
                 // What cannot be deleted only takes room.
                 let _ = JsFuture::from(cache.delete_with_request(&request)).await;
             }
@@ -99,14 +109,14 @@ impl Kept {
 
 /// The key of a whole file.
 pub fn key(entry: &FileEntry) -> String {
-    format!("{}/negprompt-file/{}", origin(), entry.sha256)
+    key_of(FILE, &entry.sha256)
 }
 
 /// The key of the first part of a file that broke off.
 pub fn key_of_part(entry: &FileEntry) -> String {
-    format!("{}/negprompt-part/{}", origin(), entry.sha256)
+    key_of(PART, &entry.sha256)
 }
 
-fn origin() -> String {
-    browser::scope().location().origin()
+fn key_of(kind: &str, sha256: &str) -> String {
+    format!("{}/{kind}/{sha256}", browser::scope().location().origin())
 }
