@@ -21,7 +21,9 @@ pub struct Record {
     pub p_value: Option<f64>,
     /// The scoring method.
     pub method: Option<String>,
-    /// The nearest classes.
+    /// The probability of "none of these".
+    pub none: Option<f64>,
+    /// The nearest classes, with probabilities that leave room for "none of these".
     pub top5: Vec<ClassShare>,
     /// The name of the device that computed it.
     pub device: String,
@@ -42,7 +44,7 @@ pub struct ClassShare {
 
 /// The records as CSV (RFC 4180), with a header.
 pub fn csv(records: &[Record]) -> String {
-    let mut text = String::from("file,verdict,class,score,threshold,p_value,method");
+    let mut text = String::from("file,verdict,class,score,threshold,p_value,method,none");
     for place in 1..=5 {
         text.push_str(&format!(",class_{place},probability_{place}"));
     }
@@ -50,22 +52,23 @@ pub fn csv(records: &[Record]) -> String {
     for record in records {
         let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         let mut fields = vec![
-            record.file.clone(),
+            words(&record.file),
             record.verdict.to_owned(),
-            record.class.clone().unwrap_or_default(),
+            words(record.class.as_deref().unwrap_or_default()),
             number(record.score),
             number(record.threshold),
             number(record.p_value),
-            record.method.clone().unwrap_or_default(),
+            words(record.method.as_deref().unwrap_or_default()),
+            number(record.none),
         ];
         for place in 0..5 {
             let share = record.top5.get(place);
-            fields.push(share.map(|share| share.class.clone()).unwrap_or_default());
+            fields.push(share.map(|share| words(&share.class)).unwrap_or_default());
             fields.push(number(share.map(|share| share.probability)));
         }
-        fields.push(record.device.clone());
+        fields.push(words(&record.device));
         fields.push(number(record.milliseconds));
-        fields.push(record.error.clone().unwrap_or_default());
+        fields.push(words(record.error.as_deref().unwrap_or_default()));
         let line: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
         text.push_str(&line.join(","));
         text.push_str("\r\n");
@@ -103,14 +106,32 @@ pub fn text(record: &Record) -> String {
     if let Some(p_value) = record.p_value {
         lines.push(wording::rarity(p_value));
     }
-    for share in &record.top5 {
-        lines.push(format!(
-            "{} {}",
-            share.class,
-            wording::percent(share.probability)
-        ));
+    let probabilities = record.top5.iter().map(|share| share.probability);
+    let shares = among_classes(record.none.unwrap_or(0.0), probabilities.collect());
+    for (class, share) in record.top5.iter().zip(shares) {
+        lines.push(format!("{} {}", class.class, wording::percent(share)));
     }
     lines.join("\n")
+}
+
+/// The probabilities of the nearest classes as shares of what the classes have together, for people:
+/// beside "In", a small one is read as its opposite.
+pub fn among_classes(none: f64, mut probabilities: Vec<f64>) -> Vec<f64> {
+    let listed: f64 = probabilities.iter().sum();
+    let all = listed.max(1.0 - none);
+    for probability in &mut probabilities {
+        *probability = if all > 0.0 { *probability / all } else { 0.0 };
+    }
+    probabilities
+}
+
+/// A field of words. One that begins like a formula gets a mark before it, or a spreadsheet computes
+/// it: names of files come from strangers.
+fn words(field: &str) -> String {
+    match field.starts_with(['=', '+', '-', '@', '\t']) {
+        true => format!("'{field}"),
+        false => field.to_owned(),
+    }
 }
 
 fn quoted(field: &str) -> String {
@@ -134,6 +155,7 @@ mod tests {
             threshold: Some(2.0),
             p_value: Some(0.5),
             method: Some("NegPrompt".to_owned()),
+            none: Some(0.2),
             top5: vec![ClassShare {
                 class: "cup".to_owned(),
                 probability: 0.75,
@@ -148,16 +170,42 @@ mod tests {
     fn csv_quotes_what_it_must() {
         let text = csv(&[record()]);
         let lines: Vec<&str> = text.split("\r\n").collect();
-        assert_eq!(lines[0].split(',').count(), 20);
-        assert!(lines[1].starts_with("\"a, \"\"b\"\".jpg\",in,cup,4.25,2,0.5,NegPrompt,cup,0.75,"));
+        assert_eq!(lines[0].split(',').count(), 21);
+        let start = "\"a, \"\"b\"\".jpg\",in,cup,4.25,2,0.5,NegPrompt,0.2,cup,0.75,";
+        assert!(lines[1].starts_with(start), "{}", lines[1]);
         assert!(lines[1].ends_with(",CPU,90.5,"));
+    }
+
+    #[test]
+    fn csv_holds_no_formulas() {
+        let named = |file: &str| {
+            let record = Record {
+                file: file.to_owned(),
+                score: Some(-4.5),
+                ..record()
+            };
+            csv(&[record])
+        };
+        for file in ["=1+1.jpg", "+1.jpg", "-1.jpg", "@a.jpg"] {
+            assert!(named(file).contains(&format!("\r\n'{file},in,cup,-4.5,")));
+        }
+        assert!(named("a=1.jpg").contains("\r\na=1.jpg,"));
+    }
+
+    #[test]
+    fn shares_are_of_what_the_classes_have_together() {
+        let shares = among_classes(0.2, vec![0.6, 0.2]);
+        assert!((shares[0] - 0.75).abs() < 1e-9 && (shares[1] - 0.25).abs() < 1e-9);
+        assert_eq!(among_classes(1.0, vec![0.0]), [0.0]);
+        // A card says the same.
+        assert!(text(&record()).contains("\ncup 93."));
     }
 
     #[test]
     fn text_says_it_in_words() {
         let text = text(&record());
         assert!(
-            text.contains("In: cup\nScore 4.25, threshold 2.00 (NegPrompt)\nOrdinary"),
+            text.contains("In: cup\nScore 4.250, threshold 2.000 (NegPrompt)\nOrdinary"),
             "{text}"
         );
         let failed = Record {

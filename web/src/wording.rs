@@ -86,14 +86,15 @@ pub fn percent(fraction: f64) -> String {
     }
 }
 
-/// A score with three significant digits or so.
+/// A score with four significant digits or so: with fewer, what is just below a threshold reads as if
+/// it were on it.
 pub fn score(score: f64) -> String {
     let digits = match score.abs() {
-        size if size >= 100.0 => 0,
-        size if size >= 10.0 => 1,
-        size if size >= 0.1 => 2,
-        size if size >= 0.01 => 3,
-        _ => 4,
+        size if size >= 100.0 => 1,
+        size if size >= 10.0 => 2,
+        size if size >= 0.1 => 3,
+        size if size >= 0.01 => 4,
+        _ => 5,
     };
     // A minus of the right width, and none before a zero.
     let text = format!("{score:.digits$}");
@@ -180,9 +181,10 @@ mod tests {
         assert_eq!(percent(0.99999), "> 99.9 %");
         assert_eq!(percent(0.034), "3.4 %");
         assert_eq!(percent(f64::NAN), "–");
-        assert_eq!(score(-0.00001), "0.0000");
-        assert_eq!(score(-4.614), "−4.61");
-        assert_eq!(score(123.4), "123");
+        assert_eq!(score(-0.000001), "0.00000");
+        assert_eq!(score(-4.6142), "−4.614");
+        assert_ne!(score(-4.654), score(-4.646), "one is below the other");
+        assert_eq!(score(123.4), "123.4");
         assert_eq!(bytes(9_149_000), "9.1 MB");
         assert_eq!(duration(42.4), "about 42 seconds");
         assert_eq!(milliseconds(3.44), "3.4");

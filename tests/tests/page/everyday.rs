@@ -387,6 +387,14 @@ fn verdicts_can_be_taken_away() {
         copied.as_str().unwrap().starts_with("coffee.jpg\n"),
         "{copied}"
     );
+    // It says what the card says.
+    let bars = stage.browser.run(
+        "return [...document.querySelectorAll('.card[data-file=\"coffee.jpg\"] .top li')].map((bar) => [...bar.children].map((part) => part.textContent).join(' ')).join('\\n')",
+    );
+    assert!(
+        copied.as_str().unwrap().ends_with(bars.as_str().unwrap()),
+        "{copied} {bars}"
+    );
     let saved = stage.browser.await_script(
         "return Promise.all(window.saved.map((part) => part.text ? part.text() : part))",
     );
@@ -403,6 +411,7 @@ fn verdicts_can_be_taken_away() {
         .unwrap();
     assert_eq!(record["verdict"], coffee["verdict"]);
     assert_eq!(record["class"], coffee["class"]);
+    assert!(record["none"].is_number(), "{record}");
     let score = coffee["score"].as_str().unwrap();
     assert_eq!(record["score"].to_string(), score);
     let start = format!(
@@ -529,6 +538,17 @@ fn it_fits_a_phone_and_the_dark() {
         stage.browser.run(overflow).as_i64().unwrap() <= 0,
         "the page is wider than the phone"
     );
+    let narrow = json!({ "width": 360, "height": 844, "deviceScaleFactor": 2, "mobile": true });
+    stage
+        .browser
+        .chromium("Emulation.setDeviceMetricsOverride", narrow);
+    assert!(stage.browser.run(overflow).as_i64().unwrap() <= 0);
+    // The numbers below a gauge keep to one line.
+    let lines = "return [...document.querySelectorAll('.numbers')].every((numbers) => numbers.scrollWidth <= numbers.clientWidth && numbers.offsetHeight < 30)";
+    assert_eq!(stage.browser.run(lines), true);
+    let beside = "return document.querySelector('h1').getBoundingClientRect().right <= document.querySelector('#tab-verdicts').getBoundingClientRect().left";
+    assert_eq!(stage.browser.run(beside), true, "the name beside the tabs");
+    stage.browser.screenshot("phone-narrow");
     stage.browser.click("#settings-toggle");
     stage.browser.screenshot("phone-settings");
     assert!(stage.browser.run(overflow).as_i64().unwrap() <= 0);

@@ -8,7 +8,7 @@ use js_sys::Reflect;
 use shared::score::Verdict;
 use wasm_bindgen::JsCast;
 use web::message::{MethodScore, PhotoId};
-use web::wording;
+use web::{record, wording};
 use web_sys::{Element, Event, HtmlElement, HtmlImageElement, HtmlTemplateElement};
 
 use super::dom;
@@ -227,15 +227,11 @@ impl Card {
     /// opposite.
     fn bars(score: &MethodScore, standard: &Standard) -> Vec<HtmlElement> {
         let top = &score.explanation.top;
-        let listed: f64 = top.iter().map(|entry| entry.probability).sum();
-        let all = listed.max(1.0 - score.explanation.none);
+        let probabilities = top.iter().map(|entry| entry.probability);
+        let shares = record::among_classes(score.explanation.none, probabilities.collect());
         top.iter()
-            .map(|entry| {
-                let share = if all > 0.0 {
-                    entry.probability / all
-                } else {
-                    0.0
-                };
+            .zip(shares)
+            .map(|(entry, share)| {
                 let bar = pair("", standard.class(entry.class), &wording::percent(share));
                 dom::set_property(&bar, "--share", &format!("{:.1}%", share * 100.0));
                 bar

@@ -211,6 +211,7 @@ impl Photo {
             // Nobody has measured photos of edited classes.
             record.p_value = standard.outsiders.is_none().then_some(score.p_value);
             record.method = Some(standard.method_name().to_owned());
+            record.none = Some(explanation.none);
             record.top5 = explanation
                 .top
                 .iter()

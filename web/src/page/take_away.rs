@@ -21,7 +21,9 @@ pub fn start() {
         "click",
         |_: Event| {
             let records = app::with(|app: &mut App| app.records());
-            save("verdicts.csv", "text/csv", &record::csv(&records));
+            // Excel takes a file for UTF-8 by this mark alone.
+            let text = format!("\u{feff}{}", record::csv(&records));
+            save("verdicts.csv", "text/csv", &text);
         },
     );
     dom::on(
