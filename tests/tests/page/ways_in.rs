@@ -1,6 +1,8 @@
 //! Every way in which photos come: picked (all other tests), dropped, pasted, photographed, and as
 //! a folder.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::stage::{Stage, encoded, noise, sample};
@@ -31,6 +33,20 @@ fn photos_can_be_dropped_and_pasted() {
         stage.card("dropped.jpg")["score"],
         stage.card("pasted.jpg")["score"]
     );
+    // A text that comes with its picture, as from a text processor, goes into a text field as text.
+    let script = "
+        const blob = await (await fetch('samples/cat.jpg')).blob();
+        const clipboardData = new DataTransfer();
+        clipboardData.items.add(new File([blob], 'text.jpg', { type: 'image/jpeg' }));
+        clipboardData.setData('text/plain', 'coffee');
+        const paste = (where) => document.querySelector(where).dispatchEvent(
+            new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+        return [paste('#classes'), paste('#bundle-address'), document.querySelector('#queue').hidden, paste('body')];";
+    assert_eq!(
+        stage.browser.await_script(script),
+        json!([true, true, true, false])
+    );
+    wait_for_card(&stage, "text.jpg");
     // The button reads the clipboard itself, where the user allows it.
     stage.browser.chromium(
         "Browser.grantPermissions",
@@ -69,16 +85,36 @@ fn a_folder_gives_its_photos() {
     assert_eq!(stage.count(), 2);
     stage.browser.click("#clear");
     stage.browser.click(".banner .act");
-    // Dropped, as the browser itself drops.
+    drop_folder(&stage, &folder);
+    wait_for_card(&stage, "cat.jpg");
+    wait_for_card(&stage, "rocket.jpg");
+    stage.browser.wait("word of the diary", 60, left_out);
+}
+
+#[test]
+fn a_folder_of_which_not_all_is_read_says_so() {
+    let stage = Stage::ready(&Options::default());
+    let folder = stage.files.path().join("life");
+    std::fs::create_dir(&folder).unwrap();
+    for day in 0..5_001 {
+        std::fs::write(folder.join(format!("{day}.txt")), "").unwrap();
+    }
+    drop_folder(&stage, &folder);
+    stage.browser.wait(
+        "word of the rest",
+        120,
+        "return document.querySelector('.banner')?.textContent.includes('more than 5000 files')",
+    );
+}
+
+/// Drops a folder on the page, as the browser itself drops.
+fn drop_folder(stage: &Stage, folder: &Path) {
     for kind in ["dragEnter", "dragOver", "drop"] {
         let event = json!({ "type": kind, "x": 300, "y": 300, "data": {
             "items": [], "files": [folder.display().to_string()], "dragOperationsMask": 1,
         }});
         stage.browser.chromium("Input.dispatchDragEvent", event);
     }
-    wait_for_card(&stage, "cat.jpg");
-    wait_for_card(&stage, "rocket.jpg");
-    stage.browser.wait("word of the diary", 60, left_out);
 }
 
 #[test]
@@ -102,6 +138,30 @@ fn the_camera_takes_photos() {
     wait_for_card(&stage, "camera 1.png");
     let off = "return !document.querySelector('#camera-dialog').open && document.querySelector('#camera-view').srcObject === null";
     assert_eq!(stage.browser.run(off), true, "the camera is off again");
+    // Asked for twice before it comes, as when the dialog is closed over the browser's question, none
+    // of them stays on.
+    stage.browser.run(
+        "window.streams = [];
+         const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+         devices.getUserMedia = async (wanted) => {
+             const stream = await ask(wanted);
+             window.streams.push(stream);
+             while (window.streams.length < 2) await new Promise((later) => setTimeout(later, 20));
+             return stream;
+         };
+         for (const id of ['camera', 'camera-close', 'camera']) document.querySelector(`#${id}`).click();",
+    );
+    stage.browser.wait(
+        "a picture",
+        60,
+        "return !document.querySelector('#camera-take').disabled",
+    );
+    stage.browser.click("#camera-close");
+    stage.browser.wait(
+        "no camera",
+        10,
+        "return window.streams.length === 2 && window.streams.every((stream) => !stream.active)",
+    );
 }
 
 #[test]

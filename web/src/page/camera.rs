@@ -69,7 +69,10 @@ fn open() {
             Ok(stream) => {
                 let video: HtmlVideoElement = dom::by_id("camera-view");
                 video.set_src_object(Some(&stream));
-                STREAM.set(Some(stream));
+                // Closed and opened again while the browser was asking, there are two.
+                if let Some(other) = STREAM.replace(Some(stream)) {
+                    end(&other);
+                }
                 if let Ok(playing) = video.play() {
                     // A video that does not play shows its first picture.
                     let _ = JsFuture::from(playing).await;

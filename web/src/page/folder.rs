@@ -8,7 +8,7 @@ use web_sys::{
 };
 
 /// More files than this are not read out of a folder.
-const MOST_FILES: usize = 5_000;
+pub const MOST_FILES: usize = 5_000;
 
 /// Whether what was dropped is a folder. Entries are taken for what they are by their fields:
 /// Chromium hands out entries that are no instances of the interface `FileSystemEntry`.
@@ -16,15 +16,17 @@ pub fn is_folder(entry: &JsValue) -> bool {
     entry.unchecked_ref::<FileSystemEntry>().is_directory()
 }
 
-/// All files among and below `entries`.
+/// The files among and below `entries`, and whether there are more than [`MOST_FILES`].
 ///
 /// # Errors
 /// The browser's, when it does not give a file.
-pub async fn files(entries: Vec<JsValue>) -> Result<Vec<File>, JsValue> {
+pub async fn files(entries: Vec<JsValue>) -> Result<(Vec<File>, bool), JsValue> {
     let mut waiting = entries;
     let mut files = Vec::new();
+    let mut cut = false;
     while let Some(entry) = waiting.pop() {
         if files.len() >= MOST_FILES {
+            cut = true;
             break;
         }
         let entry: FileSystemEntry = entry.unchecked_into();
@@ -45,7 +47,7 @@ pub async fn files(entries: Vec<JsValue>) -> Result<Vec<File>, JsValue> {
         }
     }
     files.sort_by_key(File::name);
-    Ok(files)
+    Ok((files, cut))
 }
 
 async fn part(reader: &FileSystemDirectoryReader) -> Result<Array, JsValue> {

@@ -4,7 +4,7 @@ use js_sys::Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    Blob, ClipboardEvent, ClipboardItem, DataTransfer, DragEvent, Event, File, FileList,
+    Blob, ClipboardEvent, ClipboardItem, DataTransfer, DragEvent, Element, Event, File, FileList,
     HtmlElement, HtmlInputElement,
 };
 
@@ -20,26 +20,36 @@ pub fn start() {
             let files = input.files().map(|list| files(&list)).unwrap_or_default();
             // The same file again counts as a change.
             input.set_value("");
-            take(files, from_folder);
+            take(files, from_folder, false);
         });
     }
     start_dropping();
     start_pasting();
 }
 
-/// Takes files in. Of a folder, what is no image by name or type is left out, and said.
-pub fn take(files: Vec<File>, from_folder: bool) {
+/// Takes files in. Of a folder, what is no image by name or type is left out, and said; and so is that
+/// it holds more files, which were not read.
+fn take(files: Vec<File>, from_folder: bool, cut: bool) {
     let count = files.len();
     let photos: Vec<(String, Blob)> = files
         .into_iter()
         .filter(|file| !from_folder || looks_like_an_image(file))
         .map(|file| (file.name(), file.unchecked_into()))
         .collect();
+    let mut text = String::new();
+    if cut {
+        text = format!(
+            "This folder holds more than {} files, and the rest was not read: use the button “Folder” for all of them. ",
+            folder::MOST_FILES
+        );
+    }
     if from_folder && photos.len() < count {
-        let text = format!(
+        text.push_str(&format!(
             "{} of the {count} files in this folder are not photos by name and were left out.",
             count - photos.len()
-        );
+        ));
+    }
+    if !text.is_empty() {
         banner::show("folder", "note", &text);
     }
     app::add_photos(photos);
@@ -106,12 +116,12 @@ fn drop_in(data: &DataTransfer) {
         .collect();
     let plain = data.files().map(|list| files(&list)).unwrap_or_default();
     if !entries.iter().any(folder::is_folder) {
-        take(plain, false);
+        take(plain, false, false);
         return;
     }
     spawn_local(async move {
         match folder::files(entries).await {
-            Ok(files) => take(files, true),
+            Ok((files, cut)) => take(files, true, cut),
             Err(error) => {
                 let text = format!(
                     "The folder could not be read ({}). Use the button “Folder”.",
@@ -125,11 +135,26 @@ fn drop_in(data: &DataTransfer) {
 
 fn start_pasting() {
     dom::on(&dom::document(), "paste", |event: ClipboardEvent| {
-        let pasted = event.clipboard_data().and_then(|data| data.files());
+        let Some(data) = event.clipboard_data() else {
+            return;
+        };
+        // Programs put a picture of a text beside it; who pastes into a text field means the text.
+        let field = event
+            .target()
+            .and_then(|target| target.dyn_into::<Element>().ok())
+            .is_some_and(|target| target.matches("textarea, [type=url]").unwrap_or(false));
+        if field
+            && data
+                .get_data("text/plain")
+                .is_ok_and(|text| !text.is_empty())
+        {
+            return;
+        }
+        let pasted = data.files();
         let pasted = pasted.map(|list| files(&list)).unwrap_or_default();
         if !pasted.is_empty() {
             event.prevent_default();
-            take(pasted, false);
+            take(pasted, false, false);
         }
     });
     dom::on(&dom::by_id::<HtmlElement>("paste"), "click", |_: Event| {
