@@ -25,7 +25,7 @@ pub fn lost_photos(count: usize, discarded: bool) -> String {
         _ => "They were kept nowhere else, so choose them again",
     };
     format!(
-        "{what} with {} in it. {them}; the settings are as they were.",
+        "{what} with {} in it. {them}. Method, device and classes are as they were; the page's own bundle is loaded.",
         photos(count)
     )
 }
@@ -169,6 +169,13 @@ mod tests {
         assert!(said(0.0125).contains(", one scores"));
         assert!(said(0.25).contains(", 25 score this"));
         assert!(among_outsiders(None).contains("nobody has measured"));
+    }
+
+    #[test]
+    fn a_tab_loaded_anew_says_what_is_as_it_was() {
+        let said = lost_photos(2, false);
+        assert!(said.contains("choose them again. Method, device and classes are as"));
+        assert!(!said.contains("settings"), "{said}");
     }
 
     #[test]

@@ -507,10 +507,21 @@ fn the_keyboard_alone_is_enough() {
             "{control} is not in {reached:?}"
         );
     }
-    // From card to card, and a card that goes hands its focus on.
+    // From card to card, past those that are not shown.
+    let focused = "return document.activeElement.closest('.card')?.dataset.file";
+    stage.browser.run(
+        "document.querySelectorAll('.card').forEach((card, place) => { card.dataset.verdict = place === 1 ? 'out' : 'in'; });
+         document.querySelector('#tally [value=in]').click();
+         document.querySelector('.card').focus()",
+    );
+    stage.browser.press("\u{e00f}");
+    assert_eq!(stage.browser.run(focused), "astronaut.jpg");
+    stage
+        .browser
+        .run("document.querySelector('#tally [value=all]').click()");
+    // A card that goes hands its focus on.
     stage.browser.run("document.querySelector('.card').focus()");
     stage.browser.press("\u{e00f}");
-    let focused = "return document.activeElement.closest('.card')?.dataset.file";
     assert_eq!(stage.browser.run(focused), "coffee.jpg");
     stage
         .browser
@@ -518,6 +529,14 @@ fn the_keyboard_alone_is_enough() {
     stage.browser.press("\u{e007}");
     assert_eq!(stage.browser.run(focused), "astronaut.jpg");
     assert_eq!(stage.count(), 2);
+    // With the last one, the page is as it was before the first.
+    stage
+        .browser
+        .run("document.querySelectorAll('.act-remove').forEach((button) => button.click())");
+    assert_eq!(
+        stage.browser.run("return document.body.dataset.photos"),
+        "none"
+    );
 }
 
 #[test]
@@ -550,6 +569,8 @@ fn it_fits_a_phone_and_the_dark() {
     assert_eq!(stage.browser.run(beside), true, "the name beside the tabs");
     stage.browser.screenshot("phone-narrow");
     stage.browser.click("#settings-toggle");
+    let focused = "return document.activeElement.id";
+    assert_eq!(stage.browser.run(focused), "settings-close");
     stage.browser.screenshot("phone-settings");
     assert!(stage.browser.run(overflow).as_i64().unwrap() <= 0);
     let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });

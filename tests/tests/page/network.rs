@@ -121,6 +121,30 @@ fn a_network_cut_at_the_text_tower_leaves_the_old_classes() {
 }
 
 #[test]
+fn a_text_tower_that_an_update_took_away_is_no_missing_bundle() {
+    let bundle = other_bundle(|_| {});
+    let stage = Stage::open_with(&Options::default(), Some(bundle.path()));
+    stage.wait_ready(300);
+    for file in std::fs::read_dir(bundle.path()).unwrap().flatten() {
+        if file.file_name().to_string_lossy().starts_with("text-tower") {
+            std::fs::remove_file(file.path()).unwrap();
+        }
+    }
+    stage.browser.run("const area = document.querySelector('#classes'); area.value = 'coffee\\nrocket'; area.dispatchEvent(new Event('input')); document.querySelector('#classes-apply').click()");
+    let said = stage.browser.wait(
+        "a reason",
+        60,
+        "return document.querySelector('#classes-warnings').textContent",
+    );
+    let said = said.as_str().unwrap();
+    assert!(
+        said.contains("was updated") && said.contains("Reload"),
+        "{said}"
+    );
+    assert!(!said.contains("Train one"), "{said}");
+}
+
+#[test]
 fn an_update_that_breaks_off_leaves_the_last_version_for_the_next_visit() {
     let bundle = other_bundle(|_| {});
     let (stage, wire) = Stage::wired(&Options::default(), Some(bundle.path()));

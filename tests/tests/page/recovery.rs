@@ -182,6 +182,7 @@ fn a_tab_that_is_reloaded_says_what_it_lost() {
     let (said, _) = stage.banner();
     assert!(said.contains("loaded anew with 60 photos"), "{said}");
     assert!(said.contains("choose them again"), "{said}");
+    assert!(said.contains("the page's own bundle is loaded"), "{said}");
     assert_eq!(stage.count(), 0);
     stage.browser.wait("the edited classes", 120, edited);
     let method = "return document.querySelector('#methods input:checked').value";

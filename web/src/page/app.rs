@@ -154,12 +154,12 @@ fn listen_to_cards() {
             };
             // A feed is paged through card by card.
             let other = match event.key().as_str() {
-                "PageDown" => card.next_element_sibling(),
-                "PageUp" => card.previous_element_sibling(),
+                "PageDown" => shown_beside(card, true),
+                "PageUp" => shown_beside(card, false),
                 _ => return,
             };
-            event.prevent_default();
-            if let Some(other) = other.and_then(|other| other.dyn_into::<HtmlElement>().ok()) {
+            if let Some(other) = other {
+                event.prevent_default();
                 // Focus on a card that is there cannot fail.
                 let _ = other.focus();
             }
@@ -175,6 +175,20 @@ fn listen_to_cards() {
 
 fn card_around(target: &EventTarget) -> Option<Element> {
     target.dyn_ref::<Element>()?.closest(".card").ok().flatten()
+}
+
+/// The nearest card after this one, or before it, that the choice of In or Out does not hide.
+fn shown_beside(mut card: Element, after: bool) -> Option<HtmlElement> {
+    loop {
+        card = match after {
+            true => card.next_element_sibling()?,
+            false => card.previous_element_sibling()?,
+        };
+        let shown = card.dyn_ref::<HtmlElement>()?;
+        if shown.offset_parent().is_some() {
+            return Some(shown.clone());
+        }
+    }
 }
 
 /// The number of the photo whose card or figure `element` is in.
@@ -510,9 +524,6 @@ impl App {
             self.photos.insert(id, Photo::new(name, blob));
             self.queue.add([id]);
         }
-        if let Some(body) = dom::document().body() {
-            dom::set(&body, "data-photos", "some");
-        }
         banner::dismiss("reload");
         self.open_view("verdicts");
         self.pump();
@@ -574,9 +585,6 @@ impl App {
         device_panel::forget_timings();
         self.chosen = None;
         dom::by_id::<Element>("cards").set_text_content(None);
-        if let Some(body) = dom::document().body() {
-            dom::set(&body, "data-photos", "none");
-        }
         self.show_queue();
         self.show_tally();
         self.show_why();
@@ -763,6 +771,14 @@ impl App {
     }
 
     fn show_queue(&self) {
+        if let Some(body) = dom::document().body() {
+            let photos = if self.photos.is_empty() {
+                "none"
+            } else {
+                "some"
+            };
+            dom::set(&body, "data-photos", photos);
+        }
         let (done, total) = self.queue.progress();
         let idle = self.queue.is_idle();
         dom::by_id::<HtmlElement>("queue").set_hidden(idle);
@@ -847,10 +863,8 @@ fn hand_focus_on(card: &HtmlElement) {
     if !focused.is_some_and(|element| card.contains(Some(&element))) {
         return;
     }
-    let next = card
-        .next_element_sibling()
-        .or_else(|| card.previous_element_sibling())
-        .and_then(|next| next.dyn_into().ok())
+    let next = shown_beside(card.clone().into(), true)
+        .or_else(|| shown_beside(card.clone().into(), false))
         .unwrap_or_else(|| dom::by_id::<HtmlElement>("cards"));
     // Focus on an element that is there cannot fail.
     let _ = next.focus();

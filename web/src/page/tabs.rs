@@ -58,6 +58,10 @@ fn open_settings(open: bool) {
         &open.to_string(),
     );
     dom::set(&dom::by_id("settings"), "data-open", &open.to_string());
+    if open {
+        // The sheet stands at the end of the document: by keyboard nobody would find it.
+        let _ = dom::by_id::<HtmlElement>("settings-close").focus();
+    }
 }
 
 /// Shows a view.

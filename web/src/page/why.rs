@@ -252,7 +252,12 @@ fn show_map(standard: &Standard, photos: &BTreeMap<PhotoId, Photo>, chosen: Opti
         .map_or("", |score| standard.class(score.explanation.predicted));
     let map = standard.opened.figures.map.as_ref();
     let mut caption = map.map(|map| map.title.clone()).unwrap_or_default();
-    if map.is_some() && !class.is_empty() {
+    // Of an edited class the bundle may know no photo.
+    let larger = map.is_some_and(|map| {
+        let mut points = map.points.iter();
+        points.any(|point| point.label.as_deref() == Some(class))
+    });
+    if larger {
         let end = if caption.ends_with('.') { "" } else { "." };
         caption.push_str(&format!("{end} The larger points are {class}."));
     }

@@ -2,6 +2,7 @@
 //! a connection broke off.
 
 use js_sys::{Array, Reflect, Uint8Array};
+use shared::bundle::MANIFEST_FILE;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, Headers, ReadableStreamDefaultReader, Request, RequestInit, Response};
@@ -32,6 +33,9 @@ impl Failure {
             ),
             Self::Network(cause) => format!(
                 "{address} could not be fetched ({cause}). Either there is no answer from there, or that server does not let other pages read it (it has to send Access-Control-Allow-Origin). Open the folder from your disk instead."
+            ),
+            Self::Status(404) if own && !address.ends_with(MANIFEST_FILE) => format!(
+                "{address} is not there any more: the page was updated meanwhile. Reload it; photos have to be chosen again."
             ),
             Self::Status(404) if own => format!(
                 "The page has no bundle: {address} is not there. Train one with `cargo run --release -p trainer`, build the page again, or open a bundle from your disk."
