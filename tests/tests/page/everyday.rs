@@ -259,6 +259,15 @@ fn classes_can_be_edited() {
         assert!(text.contains("photos of other things"), "{text}");
         assert!(!text.contains("photos that belong"), "{text}");
     }
+    // The map has no points of a class that the bundle does not know, and names none.
+    stage
+        .browser
+        .run("document.querySelector('.card[data-file=\"coffee.jpg\"] .act-why').click()");
+    let caption = stage.text("#figure-map figcaption p");
+    assert!(
+        !caption.is_empty() && !caption.contains("larger points"),
+        "{caption}"
+    );
     // And the next photo is held against them.
     stage.show(&[sample("cat.jpg")], 120);
     let class = stage.card("cat.jpg")["class"].clone();
@@ -399,6 +408,9 @@ fn verdicts_can_be_taken_away() {
         "return Promise.all(window.saved.map((part) => part.text ? part.text() : part))",
     );
     assert_eq!(saved[1], "verdicts.csv");
+    // Reading it as text takes the mark away by which Excel knows UTF-8.
+    let mark = "return [...new Uint8Array(await window.saved[0].arrayBuffer()).slice(0, 3)]";
+    assert_eq!(stage.browser.await_script(mark), json!([0xEF, 0xBB, 0xBF]));
     assert_eq!(saved[3], "verdicts.json");
     let csv = saved[0].as_str().unwrap();
     assert_eq!(csv.trim_end().lines().count(), 4, "{csv}");
