@@ -128,7 +128,7 @@ pub fn jobs() -> Vec<Job> {
             result: |run| {
                 let mut files = files_below(&run.join("result/features"));
                 for (name, bytes) in files_below(&run.join("result/rows")) {
-                    files.insert(Path::new("rows").join(name), without_seconds(&bytes));
+                    files.insert(Path::new("rows").join(name), without_times(&bytes));
                 }
                 files
             },
@@ -303,12 +303,13 @@ pub fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// A row of a table without the time that it took; what is no JSON as it is.
-fn without_seconds(row: &[u8]) -> Vec<u8> {
+/// A row of a table without the times that it took; what is no JSON as it is.
+fn without_times(row: &[u8]) -> Vec<u8> {
     fn strip(value: &mut serde_json::Value) {
         match value {
             serde_json::Value::Object(fields) => {
                 fields.remove("seconds");
+                fields.remove("timings");
                 fields.values_mut().for_each(strip);
             }
             serde_json::Value::Array(items) => items.iter_mut().for_each(strip),
