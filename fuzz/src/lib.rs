@@ -15,7 +15,7 @@ mod features;
 #[path = "../../tests/src/hostile/mod.rs"]
 mod hostile;
 mod lit;
-#[path = "../../trainer/src/output.rs"]
+#[path = "../../trainer/src/output/mod.rs"]
 mod output;
 
 /// What `hostile` takes from a tower that needs Burn: the bundle's known answer, which no parser

@@ -61,14 +61,6 @@ pub fn to_pixels(
     .unwrap_or_else(|| Err("the decoder failed on it; save it again as JPEG or PNG".to_owned()))
 }
 
-/// Whether an image that was left out for this reason had too many pixels then, and has not by now.
-pub fn fits_by_now(reason: &str, limits: &DecodeLimits) -> bool {
-    let pixels = reason
-        .split_once(" pixels, and the limit is ")
-        .and_then(|(before, _)| before.rsplit(' ').next()?.parse::<u64>().ok());
-    pixels.is_some_and(|pixels| pixels <= limits.max_pixels)
-}
-
 /// Large images are decoded one after another: a machine of many cores would otherwise hold as many
 /// of them at once, each of several hundred megabytes.
 static LARGE: Mutex<()> = Mutex::new(());
@@ -92,6 +84,7 @@ pub fn hash(bytes: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::usable::fits_by_now;
     use super::*;
 
     #[test]

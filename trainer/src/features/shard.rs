@@ -11,8 +11,8 @@ use shared::clip::preprocess::DecodeLimits;
 
 use super::key::hexadecimal;
 use super::layout::FeaturePrecision;
-use super::prepare::fits_by_now;
 use super::shard_file::ShardFile;
+use super::usable::fits_by_now;
 use crate::data::Dataset;
 
 /// More shards than files that a process may have open cannot be merged.

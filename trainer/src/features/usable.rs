@@ -1,4 +1,6 @@
-//! Features that can be compared, and what is wrong with the others.
+//! What can be used of images and their features, and what is wrong with the rest.
+
+use shared::clip::preprocess::DecodeLimits;
 
 /// Whether a feature has a direction that can be compared: finite numbers, not all of them 0.
 ///
@@ -17,6 +19,14 @@ pub fn usable(feature: &[f32]) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// Whether an image that was left out for this reason had too many pixels then, and has not by now.
+pub fn fits_by_now(reason: &str, limits: &DecodeLimits) -> bool {
+    let pixels = reason
+        .split_once(" pixels, and the limit is ")
+        .and_then(|(before, _)| before.rsplit(' ').next()?.parse::<u64>().ok());
+    pixels.is_some_and(|pixels| pixels <= limits.max_pixels)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ fn figures(folder: &Path) -> PathBuf {
     folder.join("figures")
 }
 
-/// Fails when [`write`] could not put the figures into `folder`: hours may lie between the two.
+/// Fails when [`write()`] could not put the figures into `folder`: hours may lie between the two.
 ///
 /// # Errors
 /// When `figures/` holds something else.
