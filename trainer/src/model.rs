@@ -123,17 +123,7 @@ impl ModelDirectory {
 
     /// The files of the model that are there, by name.
     pub fn files(&self) -> Vec<&'static str> {
-        let known = [
-            CONFIG_FILE,
-            IMAGE_FILE,
-            TEXT_FILE,
-            NO_TEXT_FILE,
-            VOCABULARY_FILE,
-            WORDS_FILE,
-            CLASSIFIER_FILE,
-            CARD_FILE,
-        ];
-        known.into_iter().filter(|file| self.has(file)).collect()
+        FILES.into_iter().filter(|file| self.has(file)).collect()
     }
 
     fn has(&self, file: &str) -> bool {
@@ -209,22 +199,22 @@ impl ModelDirectory {
     }
 }
 
+/// Every file that a model directory may hold.
+const FILES: [&str; 8] = [
+    CONFIG_FILE,
+    IMAGE_FILE,
+    TEXT_FILE,
+    NO_TEXT_FILE,
+    VOCABULARY_FILE,
+    WORDS_FILE,
+    CLASSIFIER_FILE,
+    CARD_FILE,
+];
+
 /// A model directory, as [`write()`] leaves it.
 pub const MODEL: FolderKind = FolderKind {
     name: "a model",
-    holds: |name, _| {
-        [
-            CONFIG_FILE,
-            IMAGE_FILE,
-            TEXT_FILE,
-            NO_TEXT_FILE,
-            VOCABULARY_FILE,
-            WORDS_FILE,
-            CARD_FILE,
-            CLASSIFIER_FILE,
-        ]
-        .contains(&name)
-    },
+    holds: |name, _| FILES.contains(&name),
 };
 
 /// What [`write()`] puts into a model directory.

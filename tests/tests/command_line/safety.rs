@@ -166,6 +166,7 @@ fn tune_refuses_what_it_would_not_do() {
         (&["--try", "delta=0", "--seed", "3"], "--seeds 3"),
         (&["--try", "delta=0", "--parts", "1"], "--parts 1"),
         (&["--try", "delta=0", "--parts", "0"], "--parts 0"),
+        (&["--try", "context_tokens=16,29"], "--context-tokens 29"),
     ] {
         let text = tune(arguments);
         assert!(text.contains(said), "{arguments:?}: {text}");

@@ -173,14 +173,8 @@ fn an_update_that_breaks_off_leaves_the_last_version_for_the_next_visit() {
         60,
         "return document.querySelector('.banner .act')?.textContent === 'Try again'",
     );
-    stage.server_stops();
     drop(wire);
-    stage.browser.chromium("Network.enable", json!({}));
-    let offline =
-        json!({ "offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-    stage
-        .browser
-        .chromium("Network.emulateNetworkConditions", offline);
+    stage.goes_offline();
     stage.browser.open(&stage.address);
     stage.wait_ready(60);
     assert!(stage.text("#bundle-note").contains("cache"));

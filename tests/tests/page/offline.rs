@@ -18,13 +18,7 @@ fn the_second_visit_works_offline() {
         300,
         "return navigator.serviceWorker.controller !== null",
     );
-    stage.browser.chromium("Network.enable", json!({}));
-    let offline =
-        json!({ "offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-    stage
-        .browser
-        .chromium("Network.emulateNetworkConditions", offline);
-    stage.server_stops();
+    stage.goes_offline();
     stage.browser.open(&stage.address);
     stage.wait_ready(300);
     assert!(
@@ -55,13 +49,7 @@ fn the_second_visit_works_offline_at_any_address() {
     stage
         .browser
         .await_script("await navigator.serviceWorker.ready; return true");
-    stage.browser.chromium("Network.enable", json!({}));
-    let offline =
-        json!({ "offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-    stage
-        .browser
-        .chromium("Network.emulateNetworkConditions", offline);
-    stage.server_stops();
+    stage.goes_offline();
     stage.browser.open(&address);
     stage.wait_ready(60);
     assert!(stage.text("#bundle-note").contains("cache"));

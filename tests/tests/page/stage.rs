@@ -168,6 +168,15 @@ impl Stage {
         self.server.stop();
     }
 
+    /// From here on nobody answers, and the browser knows that it has no network.
+    pub fn goes_offline(&self) {
+        self.server_stops();
+        let conditions = json!({ "offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.browser.chromium("Network.enable", json!({}));
+        self.browser
+            .chromium("Network.emulateNetworkConditions", conditions);
+    }
+
     /// Puts a file into the test's folder.
     pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.files.path().join(name);

@@ -16,7 +16,7 @@ use crate::progress::{Progress, say};
 use crate::training::TrainingConfig;
 use crate::training::encoded::Encoding;
 use crate::training::experiment::{Experiment, ImageFolders};
-use crate::training::run::identity;
+use crate::training::run::{check_lengths, identity};
 use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
 
 /// Compare ways of learning by in-distribution images alone, with classes left out.
@@ -98,6 +98,7 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
     let settings = grid(&arguments.training, &arguments.axes)?;
     for config in &settings {
         config.check()?;
+        check_lengths(model.config.text.context_length, config)?;
     }
     output::create_folder(&arguments.out)?;
     let experiments = arguments

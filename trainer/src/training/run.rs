@@ -95,7 +95,7 @@ pub fn learn(
     let autodiff = device.clone().autodiff();
     let tower = frozen_text_tower(model, &autodiff)?;
     let tokenizer = model.tokenizer()?;
-    check_lengths(&tower, config)?;
+    check_lengths(tower.context_length(), config)?;
     let mut timings = BTreeMap::new();
     let prompts = PromptEncoder::new(
         &tower,
@@ -339,14 +339,17 @@ fn run_stage(
     Ok(seconds())
 }
 
-fn check_lengths(tower: &TextTower, config: &TrainingConfig) -> Result<()> {
+/// Whether a text tower that reads `context_length` tokens has room for the context and a name.
+///
+/// # Errors
+/// It has not, or the context has no tokens.
+pub fn check_lengths(context_length: usize, config: &TrainingConfig) -> Result<()> {
     // [SOS], the context, one token of a name, the full stop and [EOS].
-    let longest = tower.context_length().saturating_sub(4);
+    let longest = context_length.saturating_sub(4);
     if config.context_tokens == 0 || config.context_tokens > longest {
         bail!(
-            "--context-tokens {}: the text tower reads {} tokens, which leaves 1 to {longest} for the context",
+            "--context-tokens {}: the text tower reads {context_length} tokens, which leaves 1 to {longest} for the context",
             config.context_tokens,
-            tower.context_length()
         );
     }
     Ok(())
