@@ -358,6 +358,6 @@ fn narrow_lite0() -> ClipConfig {
         logit_scale: 1.0,
         image: ImageTowerConfig::EfficientnetLite(config),
         text: TextTowerConfig::openai(64),
-        preprocessing: Preprocessing::efficientnet_lite(),
+        preprocessing: Preprocessing::efficientnet_lite(224),
     }
 }

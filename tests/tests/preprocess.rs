@@ -74,7 +74,7 @@ fn resizing_is_pillows_to_the_bit() {
 fn normalised_values_are_torchvisions() {
     let bytes = read("tensor.safetensors");
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let lite = Preprocessing::efficientnet_lite();
+    let lite = Preprocessing::efficientnet_lite(224);
     for (name, source, mean, std) in [
         ("noise.clip", "source_noise.png", None, None),
         ("gradient.clip", "source_gradient.png", None, None),

@@ -69,6 +69,8 @@ pub fn run_all(root: &Path) -> Result<()> {
         "page",
         bundle::find_or_train(root, None).and_then(|bundle| page::build(root, Some(&bundle))),
     );
+    title("page's clippy");
+    step("page's clippy", page::lint(root));
     title("browser");
     step("browser", browser());
     title("tests");

@@ -39,6 +39,21 @@ pub fn build(root: &Path, bundle: Option<&Path>) -> Result<()> {
     run::show(&mut trunk)
 }
 
+/// Clippy over what only the browser compiles, which a native run never sees.
+///
+/// # Errors
+/// When it has anything to say.
+pub fn lint(root: &Path) -> Result<()> {
+    let mut cargo = run::cargo();
+    cargo
+        .current_dir(root)
+        .args(["clippy", "--offline", "--target", WASM, "--profile", "web"])
+        .args(["--package", "web", "--", "-D", "warnings"])
+        .envs(tools::wasm_target()?)
+        .env("CARGO_TARGET_DIR", run::other_target_folder(root, "web"));
+    run::show(&mut cargo)
+}
+
 /// Builds the program that `bench score --browser` times into `folder`, with the profile and the
 /// `wasm-opt` of the page's worker.
 ///

@@ -187,7 +187,18 @@ impl EfficientNetLiteConfig {
         Self::lite(1.0, 1.0, 224)
     }
 
-    /// The Lite family: widths scaled and rounded to multiples of 8, depths rounded up;
+    /// EfficientNet-Lite0 to Lite4, without a projection.
+    pub fn family() -> [Self; 5] {
+        [
+            Self::lite0(),
+            Self::lite(1.0, 1.1, 240),
+            Self::lite(1.1, 1.2, 260),
+            Self::lite(1.2, 1.4, 280),
+            Self::lite(1.4, 1.8, 300),
+        ]
+    }
+
+    /// Scaled by the family's rule: widths scaled and rounded to multiples of 8, depths rounded up;
     /// stem and head keep their width, the first and last stage their depth.
     ///
     /// Source: `efficientnet_lite_builder.py` of the TensorFlow TPU models.

@@ -105,7 +105,7 @@ mod tests {
     fn one_colour_stays_that_colour() {
         for (width, height) in [(1, 1), (1, 50), (300, 7), (640, 480)] {
             let image = RgbImage::from_pixel(width, height, image::Rgb([3, 127, 255]));
-            let square = resize_and_crop(&image, &Preprocessing::efficientnet_lite());
+            let square = resize_and_crop(&image, &Preprocessing::efficientnet_lite(224));
             assert_eq!(square.dimensions(), (224, 224));
             assert!(square.pixels().all(|pixel| pixel.0 == [3, 127, 255]));
         }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn efficientnet_values() {
         let image = RgbImage::from_pixel(256, 256, image::Rgb([0, 127, 255]));
-        let pixels = preprocess(&image, &Preprocessing::efficientnet_lite());
+        let pixels = preprocess(&image, &Preprocessing::efficientnet_lite(224));
         assert_eq!(pixels.len(), 3 * 224 * 224);
         for (channel, expected) in [-127.0 / 128.0, 0.0, 1.0].into_iter().enumerate() {
             let value: f32 = pixels[channel * 224 * 224 + 5];
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn validation_names_the_field() {
         Preprocessing::openai(224).validate().unwrap();
-        Preprocessing::efficientnet_lite().validate().unwrap();
+        Preprocessing::efficientnet_lite(224).validate().unwrap();
         let mut broken = Preprocessing::openai(224);
         broken.resize = 100;
         assert!(

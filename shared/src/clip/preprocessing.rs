@@ -71,12 +71,15 @@ impl Preprocessing {
         }
     }
 
-    /// EfficientNet-Lite0: short side to 256, centre crop of 224, `(x - 127) / 128` for
-    /// `x` in 0..=255.
-    pub fn efficientnet_lite() -> Self {
+    /// EfficientNet-Lite, whose sides go from 224 to 300 pixels: short side to 32 pixels more than
+    /// `size`, centre crop of `size`, `(x - 127) / 128` for `x` in 0..=255.
+    ///
+    /// Source: `preprocessing.py` (`CROP_PADDING`) and `efficientnet_lite_builder.py` of the
+    /// TensorFlow TPU models.
+    pub fn efficientnet_lite(size: u32) -> Self {
         Self {
-            size: 224,
-            resize: 256,
+            size,
+            resize: size.saturating_add(32),
             mean: [127.0 / 255.0; 3],
             std: [128.0 / 255.0; 3],
         }

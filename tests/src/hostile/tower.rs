@@ -1,4 +1,4 @@
-//! An EfficientNet-Lite0 with random weights and a small classifier, in the naming of
+//! An EfficientNet-Lite with random weights and a small classifier, in the naming of
 //! efficientnet-lite-pytorch, and a concept corpus for it: what `trainer lit` starts from.
 
 use shared::bundle::{Precision, TensorValues, Tensors, encode_tensors};
@@ -9,9 +9,13 @@ use super::Damage;
 /// Classes of the classifier: as many as a small joint space takes.
 pub const CLASSES: usize = 84;
 
-/// The checkpoint, as safetensors.
+/// The checkpoint of a Lite0, as safetensors.
 pub fn checkpoint() -> Vec<u8> {
-    let config = EfficientNetLiteConfig::lite0();
+    checkpoint_of(&EfficientNetLiteConfig::lite0())
+}
+
+/// The checkpoint of another of the family.
+pub fn checkpoint_of(config: &EfficientNetLiteConfig) -> Vec<u8> {
     let mut made = Tower {
         random: Damage::new(13),
         tensors: Tensors::new(),

@@ -9,6 +9,7 @@ mod privacy;
 mod safety;
 mod shards;
 mod suites;
+mod towers;
 mod variants;
 
 use std::collections::BTreeMap;

@@ -49,6 +49,8 @@ fn a_folder_of_something_else_is_never_replaced() {
         (["export", &bundle, "--out", &photos], "holiday.png"),
         (["import", &checkpoint, "--out", &models], "another"),
         (["import", &checkpoint, "--out", &photos], "holiday.png"),
+        // Before the checkpoint is looked for.
+        (["import", "no-such.pt", "--out", &photos], "holiday.png"),
     ] {
         let text = trainer(&arguments).failure().stderr;
         let said = format!("holds `{held}`, which is not of a ");

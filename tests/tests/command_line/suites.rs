@@ -362,24 +362,19 @@ fn a_no_tower_is_learned_from_captions_and_scored() {
         }
     }
     let (model, work) = (place.path("model"), place.path("work"));
-    let run = trainer(&[
-        "clipn",
-        "--data",
-        &captioned,
-        "--out",
-        &model,
-        "--work",
-        &work,
-        "--steps",
-        "3",
-        "--batch",
-        "6",
-        "--prompts",
-        "2",
-        "--device",
-        "cpu",
-    ])
-    .success();
+    let learn = || {
+        let own = ["clipn", "--data", &captioned, "--out", &model, "--work"];
+        let few = "--steps 3 --batch 6 --prompts 2 --device cpu";
+        let few: Vec<&str> = few.split_whitespace().collect();
+        trainer(&[&own[..], &[work.as_str()], &few].concat())
+    };
+    fs::create_dir(&work).unwrap();
+    let held = fs::File::create(format!("{work}/run.lock")).unwrap();
+    held.lock().unwrap();
+    let text = learn().failure().stderr;
+    assert!(text.contains("another run is at work"), "{text}");
+    drop(held);
+    let run = learn().success();
     assert!(
         run.stderr.contains("say yes to their own caption"),
         "{}",

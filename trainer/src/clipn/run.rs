@@ -21,6 +21,7 @@ use crate::progress::{duration_text, say};
 use crate::training::batches::shuffled;
 use crate::training::module_checkpoint::{ModuleCheckpoint, SavedModule, numbered};
 use crate::training::run::{frozen_text_tower, values};
+use crate::training::run_lock::RunLock;
 
 /// Every so many pairs one is held out to measure on, and at most so many.
 const HELD_OUT_EVERY: usize = 10;
@@ -58,6 +59,8 @@ pub fn run(run: &Run) -> Result<()> {
     let since = Instant::now();
     MODEL.check(&run.out)?;
     let captioned = Captioned::open(&run.data)?;
+    output::create_folder(&run.work)?;
+    let _turn = RunLock::take(&run.work, "--work")?;
     for warning in &captioned.dataset.warnings {
         say(&format!("note: {warning}"));
     }
@@ -91,7 +94,6 @@ pub fn run(run: &Run) -> Result<()> {
 
 fn features(run: &Run, captioned: &Captioned) -> Result<FeatureCache> {
     let loaded = run.model.image_tower(&run.device)?;
-    output::create_folder(&run.work)?;
     let file = run.work.join("pairs.safetensors");
     let report = encode(
         &captioned.dataset,

@@ -13,7 +13,7 @@ use super::limits::ImageLimits;
 use crate::agreement::{Agreement, Photos, Rounded};
 use crate::checkpoint::{self, LoadedCheckpoint};
 use crate::hub::{self, Environment, Repository, Snapshot};
-use crate::model::{self, ModelContent, ModelDirectory};
+use crate::model::{self, MODEL, ModelContent, ModelDirectory};
 use crate::output::shown;
 use crate::progress::say;
 
@@ -91,6 +91,8 @@ pub fn run(arguments: ImportArguments) -> Result<()> {
             anyhow::bail!("say where the model directory is to go: --out DIR")
         }
     };
+    // Before anything is fetched or read: minutes may go into that.
+    MODEL.check(&out)?;
     match repository {
         Some(repository) => import_from_hub(&repository, &out, &options),
         None => import(&checkpoint, None, &out, &options),

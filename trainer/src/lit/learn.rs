@@ -221,7 +221,7 @@ mod tests {
             logit_scale: 1.0,
             image: ImageTowerConfig::EfficientnetLite(EfficientNetLiteConfig::lite0()),
             text,
-            preprocessing: Preprocessing::efficientnet_lite(),
+            preprocessing: Preprocessing::efficientnet_lite(224),
         };
         let folder = tempfile::tempdir().unwrap();
         let checkpoint = Checkpoint::new(folder.path(), &[b"run"]);

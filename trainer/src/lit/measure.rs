@@ -1,9 +1,11 @@
 //! Zero-shot accuracy of what was made.
 
+use std::path::Path;
+
 use anyhow::Result;
 use burn::tensor::Tensor;
 
-use super::card::Facts;
+use super::card::{Facts, Measured};
 use super::concepts::Concepts;
 use super::matrix::{matrix, values};
 use super::photos::{LockedTower, Photos};
@@ -50,10 +52,14 @@ impl Measurement<'_> {
                 .collect();
             let labels = photos.labels_among(&names)?;
             let rows = concepts.photographed_rows();
-            facts.held_out = photos.len();
             let top1 = self.zero_shot(space, features, &photos, &labels, &rows)?;
             say(&format!("held-out photos: {}", shown_rates(top1)));
-            facts.held_out_top1 = Some(top1);
+            facts.held_out = Some(Measured {
+                folder: folder_name(&run.data),
+                photos: photos.len(),
+                names: rows.len(),
+                top1,
+            });
         }
         if let Some(path) = &run.measure {
             let set = data::open_unlabelled(path)?;
@@ -62,8 +68,6 @@ impl Measurement<'_> {
             let rows: Vec<usize> = (0..concepts.imagenet.len()).collect();
             let top1 = self.zero_shot(space, features, &photos, &labels, &rows)?;
             say(&format!("{} names: {}", rows.len(), shown_rates(top1)));
-            facts.measured = photos.len();
-            facts.names_top1 = Some(top1);
             let pooled = matrix(
                 photos.features.clone(),
                 photos.len(),
@@ -77,7 +81,14 @@ impl Measurement<'_> {
                 &run.device,
             );
             let bias = matrix(locked.bias.clone(), 1, rows.len(), &run.device);
-            facts.tower_top1 = Some(top1_of(pooled.matmul(weight.transpose()) + bias, &labels)?);
+            let classifier = top1_of(pooled.matmul(weight.transpose()) + bias, &labels)?;
+            let measured = Measured {
+                folder: folder_name(path),
+                photos: photos.len(),
+                names: rows.len(),
+                top1,
+            };
+            facts.measured = Some((measured, classifier));
         }
         Ok(facts)
     }
@@ -105,6 +116,15 @@ impl Measurement<'_> {
         };
         Ok([top1(&features[0])?, top1(&features[1])?])
     }
+}
+
+/// The name of a folder of photos, without the way to it: cards are published.
+pub fn folder_name(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    whole.file_name().map_or_else(
+        || "/".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 fn shown_rates([single, ensemble]: [f64; 2]) -> String {

@@ -24,6 +24,8 @@ pub struct LockedTower {
     /// The joint space of this configuration is the pooled feature itself.
     pub config: ClipConfig,
     pub image: EfficientNetLiteConfig,
+    /// Which of the family it is, such as `Lite0`.
+    pub name: String,
     /// `[classes, width]`.
     pub weight: Vec<f32>,
     /// `[classes]`.
@@ -60,6 +62,7 @@ impl LockedTower {
         Ok(Self {
             tensors,
             config: loaded.config,
+            name: family_name(&image),
             image,
             weight: classifier.weight.values,
             bias: classifier.bias.values,
@@ -132,6 +135,15 @@ impl LockedTower {
                 .map(|image| names.get(&image).cloned().unwrap_or_default())
                 .collect(),
         })
+    }
+}
+
+/// Such as `Lite0`; of a tower of other sizes, `Lite`.
+fn family_name(image: &EfficientNetLiteConfig) -> String {
+    let family = EfficientNetLiteConfig::family();
+    match family.iter().position(|lite| lite == image) {
+        Some(number) => format!("Lite{number}"),
+        None => "Lite".to_owned(),
     }
 }
 

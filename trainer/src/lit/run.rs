@@ -7,7 +7,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use shared::bundle::{Precision, TensorValues, Tensors, decode_tensors, encode_tensors};
-use shared::clip::preprocess::Preprocessing;
 use shared::clip::text::TextTower;
 use shared::clip::tokenizer::words;
 use shared::clip::{ClipConfig, ImageTowerConfig, Tokenizer, Weights};
@@ -17,7 +16,7 @@ use super::concepts::Concepts;
 use super::directory;
 use super::learn::{Course, learn};
 use super::matrix::values;
-use super::measure::Measurement;
+use super::measure::{Measurement, folder_name};
 use super::photos::{LockedTower, Photos};
 use super::progress_file::Checkpoint;
 use super::random::Random;
@@ -27,6 +26,7 @@ use super::tower;
 use crate::data::{self, Split};
 use crate::output::{create_folder, read_file, shown};
 use crate::progress::{duration_text, say};
+use crate::training::run_lock::RunLock;
 
 /// Learning rate of fitting the image projection to the text features.
 const REFIT_RATE: f64 = 3e-4;
@@ -54,6 +54,8 @@ pub struct Run {
     pub work: PathBuf,
     pub resume: bool,
     pub device: Device,
+    /// What the device is called.
+    pub device_name: String,
 }
 
 /// Makes the model directory.
@@ -69,6 +71,7 @@ pub fn run(run: &Run) -> Result<()> {
     let locked = LockedTower::open(&run.tower)?;
     let concepts = Concepts::open(&run.concepts, locked.classes())?;
     create_folder(&run.work)?;
+    let _turn = RunLock::take(&run.work, "--work")?;
     let merges = match &run.vocabulary {
         Some(path) => String::from_utf8(read_file(path)?)
             .with_context(|| format!("{} is no UTF-8 text", path.display()))?,
@@ -149,6 +152,12 @@ pub fn run(run: &Run) -> Result<()> {
     };
     let seen = seen_words(&concepts, &sentences);
     let facts = Facts {
+        tower: locked.name.clone(),
+        image_size: locked.image.image_size,
+        data: folder_name(&run.data),
+        batch: super::train::CAPTIONS,
+        resumed: run.resume,
+        device: run.device_name.clone(),
         photos: photos.len(),
         photographed: concepts.photographed.len(),
         classes: concepts.imagenet.len(),
@@ -171,11 +180,8 @@ pub fn run(run: &Run) -> Result<()> {
         logit_scale: config.logit_scale,
         image_parameters: count(&tensors, true),
         text_parameters: count(&tensors, false),
-        tower_top1: None,
-        names_top1: None,
-        held_out_top1: None,
-        held_out: 0,
-        measured: 0,
+        held_out: None,
+        measured: None,
     };
     let facts = Measurement {
         run,
@@ -243,7 +249,7 @@ fn clip_config(run: &Run, locked: &LockedTower, tokenizer: &Tokenizer) -> ClipCo
         logit_scale: 1.0,
         image: ImageTowerConfig::EfficientnetLite(image),
         text: tower::config(tokenizer.vocabulary_size(), run.width, run.layers),
-        preprocessing: Preprocessing::efficientnet_lite(),
+        preprocessing: locked.config.preprocessing.clone(),
     }
 }
 

@@ -19,6 +19,8 @@ use super::space::schedule;
 /// Contexts in a batch, and names behind each.
 pub const CONTEXTS: usize = 12;
 pub const ITEMS: usize = 32;
+/// Captions in a batch.
+pub const CAPTIONS: usize = CONTEXTS * ITEMS;
 /// Highest learning rate of what AdamW learns; embeddings and matrices learn faster. (Measured
 /// from random weights at two and a half times this rate: zero-shot accuracy after 150 steps goes
 /// from 30 % to 44 % with faster embeddings, and to 50 % with Muon for the matrices. From a bag of

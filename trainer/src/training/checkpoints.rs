@@ -1,6 +1,5 @@
 //! The stages of a run that are not finished, kept on the disk so that `--resume` goes on from them.
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors};
 
 use super::learner::ContextLearner;
+use super::run_lock::{RUN_LOCK, RunLock};
 use crate::output;
 use crate::output::kind::FolderKind;
 use crate::progress::say;
@@ -19,8 +19,6 @@ pub const LOCOOP: &str = "LoCoOp";
 pub const STAGE_2: &str = "stage 2";
 /// Says which run the checkpoints are of.
 const MARKER: &str = "run.txt";
-/// Held by the run that works in the folder.
-const LOCK: &str = "run.lock";
 
 /// The folder of checkpoints.
 const CHECKPOINTS: FolderKind = FolderKind {
@@ -33,15 +31,14 @@ const CHECKPOINTS: FolderKind = FolderKind {
         });
         // A killed run may leave a file that it was writing.
         let unfinished = name.starts_with('.') && name.ends_with(".partial");
-        [MARKER, LOCK].contains(&name) || of_stage || unfinished
+        [MARKER, RUN_LOCK].contains(&name) || of_stage || unfinished
     },
 };
 
 /// Where a run keeps its unfinished stages.
 pub struct Checkpoints {
     folder: PathBuf,
-    /// Held as long as the run lasts.
-    _lock: File,
+    _lock: RunLock,
 }
 
 impl Checkpoints {
@@ -53,7 +50,7 @@ impl Checkpoints {
     pub fn open(folder: PathBuf, fingerprint: String, resume: bool) -> Result<Self> {
         CHECKPOINTS.check(&folder)?;
         output::create_folder(&folder)?;
-        let lock = lock(&folder)?;
+        let lock = RunLock::take(&folder, "--out")?;
         let marker = folder.join(MARKER);
         if resume && marker.is_file() {
             let found = output::read_file(&marker)?;
@@ -134,25 +131,6 @@ fn removed(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
-    }
-}
-
-/// Two runs in one folder would take up each other's stages.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(LOCK);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|error| output::explain(error, "write", &path))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => bail!(
-            "another run is at work in {} at this moment: wait for it, or choose another --out",
-            folder.display()
-        ),
-        // A file system without locks is no reason to refuse.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 

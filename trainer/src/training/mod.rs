@@ -18,6 +18,7 @@ pub mod outsiders;
 pub mod positive;
 pub mod probe;
 pub mod run;
+pub mod run_lock;
 pub mod selection;
 pub mod tune;
 

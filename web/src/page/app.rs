@@ -138,10 +138,10 @@ fn listen_to_cards() {
                 with(|app| app.ask_why(id));
             } else if classes.contains("act-remove") {
                 with(|app| app.remove(id));
-            } else if classes.contains("act-copy") {
-                if let Some(record) = with(|app| app.record(id)) {
-                    take_away::copy(&record, target);
-                }
+            } else if classes.contains("act-copy")
+                && let Some(record) = with(|app| app.record(id))
+            {
+                take_away::copy(&record, target);
             }
         },
     );

@@ -186,7 +186,7 @@ async fn clipboard_images() -> Result<Vec<(String, Blob)>, JsValue> {
         let kinds: Vec<String> = item
             .types()
             .iter()
-            .filter_map(|kind| JsValue::from(kind).as_string())
+            .filter_map(|kind| kind.as_string())
             .collect();
         if let Some(kind) = kinds.iter().find(|kind| kind.starts_with("image/")) {
             let blob: Blob = JsFuture::from(item.get_type(kind)).await?.dyn_into()?;

@@ -90,11 +90,13 @@ fn show_table(standard: &Standard) {
     dom::replace(&dom::by_id("measured-table"), table);
 }
 
+type Value<'a> = dyn Fn(&MethodEntry) -> Option<f64> + 'a;
+
 struct Column<'a> {
     name: &'static str,
     /// Whether less is better.
     less: bool,
-    value: Box<dyn Fn(&MethodEntry) -> Option<f64> + 'a>,
+    value: Box<Value<'a>>,
 }
 
 impl<'a> Column<'a> {

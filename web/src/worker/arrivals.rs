@@ -19,11 +19,14 @@ const AT_A_TIME: usize = 4;
 /// Bytes between two reports of progress.
 const STEP: u64 = 200_000;
 
+/// A file, the promise of its bytes, and where they come from once they are there.
+type UnderWay = (FileEntry, Promise, Rc<Cell<Option<Origin>>>);
+
 /// Files on their way. They wait outside of WASM's memory; only the one that is handed out is in it.
 pub struct Arrivals {
     source: Rc<Source>,
     waiting: VecDeque<FileEntry>,
-    under_way: VecDeque<(FileEntry, Promise, Rc<Cell<Option<Origin>>>)>,
+    under_way: VecDeque<UnderWay>,
     progress: Rc<Progress>,
     buffer: Vec<u8>,
     cached: bool,

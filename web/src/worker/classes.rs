@@ -120,8 +120,7 @@ impl TextSide {
             tokens: tower.tokens(),
             transformer: DirectTextTower::new(tower).ok_or("The text tower is not on the CPU.")?,
         };
-        let behind = |name| {
-            let (values, shape) = context(name)?;
+        let enter = |values: &[f32], shape: [usize; 3]| {
             if shape[1] + 2 >= tower.transformer.context_length() {
                 return Err(format!(
                     "Contexts of {} tokens leave no room for a name in prompts of {}.",
@@ -131,16 +130,20 @@ impl TextSide {
             }
             Ok(tower.enter(values, shape))
         };
+        let behind = |name| {
+            let (values, shape) = context(name)?;
+            enter(values, shape)
+        };
         let positive = behind(tensor_name::POSITIVE_CONTEXT)?;
         let behind_if = |wanted: bool, name| wanted.then(|| behind(name)).transpose();
         let negative = behind_if(!own.negative.is_empty(), tensor_name::NEGATIVE_CONTEXT)?;
         let locoop = behind_if(!own.locoop.is_empty(), tensor_name::LOCOOP_CONTEXT)?;
-        let zero_shot = (!own.zero_shot.is_empty()).then(|| {
-            let words = tower
-                .tokenizer
-                .encode(template::PHOTO.trim_end_matches("{}."));
-            tower.enter(&tower.tokens.rows(&words), [1, words.len(), width])
-        });
+        let by_hand = || {
+            let words = template::PHOTO.trim_end_matches("{}.");
+            let words = tower.tokenizer.encode(words);
+            enter(&tower.tokens.rows(&words), [1, words.len(), width])
+        };
+        let zero_shot = (!own.zero_shot.is_empty()).then(by_hand).transpose()?;
         Ok(Self {
             positive,
             negative,

@@ -172,7 +172,7 @@ mod tests {
         let lite0 = EfficientNetLiteConfig::lite0();
         ClipConfig {
             embed_dim: lite0.head_width,
-            preprocessing: crate::clip::Preprocessing::efficientnet_lite(),
+            preprocessing: crate::clip::Preprocessing::efficientnet_lite(224),
             image: ImageTowerConfig::EfficientnetLite(lite0),
             ..ClipConfig::rn50()
         }

@@ -97,19 +97,11 @@ pub fn infer_config(name: &str, checkpoint: &Checkpoint) -> Result<ClipConfig, I
 /// EfficientNet-Lite holds no text tower: the text side of the result is empty (no layers)
 /// until a text tower is tuned against it.
 fn infer_efficientnet(name: &str, shapes: &Shapes) -> Result<ClipConfig, ImportError> {
-    const LITE: [(f64, f64, usize); 5] = [
-        (1.0, 1.0, 224),
-        (1.0, 1.1, 240),
-        (1.1, 1.2, 260),
-        (1.2, 1.4, 280),
-        (1.4, 1.8, 300),
-    ];
     let blocks = shapes.count("visual.blocks.", ".project.weight");
     let last = format!("visual.blocks.{}.project.weight", blocks.saturating_sub(1));
     let [width, ..]: [usize; 4] = shapes.of(&last)?;
-    let config = LITE
+    let config = EfficientNetLiteConfig::family()
         .into_iter()
-        .map(|(width, depth, size)| EfficientNetLiteConfig::lite(width, depth, size))
         .find(|lite| {
             lite.stages.iter().map(|stage| stage.repeats).sum::<usize>() == blocks
                 && lite
@@ -127,7 +119,7 @@ fn infer_efficientnet(name: &str, shapes: &Shapes) -> Result<ClipConfig, ImportE
         name: name.into(),
         embed_dim: config.head_width,
         logit_scale: 1.0,
-        preprocessing: Preprocessing::efficientnet_lite(),
+        preprocessing: Preprocessing::efficientnet_lite(pixels(config.image_size)),
         image: ImageTowerConfig::EfficientnetLite(config),
         text: TextTowerConfig {
             context_length: 0,
@@ -238,6 +230,36 @@ mod tests {
             for part in [model, &channels.to_string(), "open_clip_config.json"] {
                 assert!(text.contains(part), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn every_lite_is_told_by_its_blocks_and_fits_its_own_preprocessing() {
+        let sides = [(224, 256), (240, 272), (260, 292), (280, 312), (300, 332)];
+        for (lite, (size, resize)) in EfficientNetLiteConfig::family().into_iter().zip(sides) {
+            let blocks = lite.stages.iter().map(|stage| stage.repeats).sum();
+            let width = lite.stages.last().unwrap().output;
+            let names = (0..blocks).map(|block| format!("visual.blocks.{block}.project.weight"));
+            let tensor = TensorValues {
+                shape: vec![width, 6 * width, 1, 1],
+                values: Vec::new(),
+            };
+            let tensors: Tensors = names
+                .chain(["visual.stem.weight".to_owned()])
+                .map(|name| (name, tensor.clone()))
+                .collect();
+            let checkpoint = Checkpoint {
+                tensors,
+                logit_scale: None,
+                no_text: None,
+                activation: None,
+                classifier: None,
+            };
+            let config = infer_config("m", &checkpoint).unwrap();
+            config.check().unwrap();
+            let (crop, short) = (config.preprocessing.size, config.preprocessing.resize);
+            assert_eq!((crop, short), (size, resize));
+            assert_eq!(config.image, ImageTowerConfig::EfficientnetLite(lite));
         }
     }
 
