@@ -10,6 +10,7 @@ mod safety;
 mod shards;
 mod suites;
 mod towers;
+mod tuning;
 mod variants;
 
 use std::collections::BTreeMap;

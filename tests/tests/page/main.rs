@@ -4,6 +4,7 @@
 //! with its driver installed. Each test writes screenshots into `page/` of the target folder.
 
 mod bad_input;
+mod bundles;
 mod constructors;
 mod device;
 mod everyday;

@@ -20,6 +20,11 @@ const JUDGED: &str = "
 
 /// A bundle that was learned in a few steps, with patches.
 fn bundle(folder: &Path) -> PathBuf {
+    learned(folder, "--patches")
+}
+
+/// A bundle that was learned in a few steps, in another way than by default.
+pub fn learned(folder: &Path, way: &str) -> PathBuf {
     let picture = |path: PathBuf, salt: u32| {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let bytes = encoded(&noise(64, 64, salt), image::ImageFormat::Png);
@@ -32,11 +37,10 @@ fn bundle(folder: &Path) -> PathBuf {
         }
         picture(folder.join(format!("others/{number}.png")), 90 + number);
     }
-    let few =
-        "--patches --shots 2 --positive-steps 2 --negative-steps 2 --label-pool 0 --device cpu";
+    let few = "--shots 2 --positive-steps 2 --negative-steps 2 --label-pool 0 --device cpu";
     let out = folder.join("out");
     let output = Command::new(trainer())
-        .arg("train")
+        .args(["train", way])
         .args(few.split(' '))
         .arg("--data")
         .arg(folder.join("data"))

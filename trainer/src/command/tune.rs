@@ -17,6 +17,7 @@ use crate::training::TrainingConfig;
 use crate::training::encoded::Encoding;
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::run::{check_lengths, identity};
+use crate::training::run_lock::RunLock;
 use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
 
 /// Compare ways of learning by in-distribution images alone, with classes left out.
@@ -101,6 +102,7 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
         check_lengths(model.config.text.context_length, config)?;
     }
     output::create_folder(&arguments.out)?;
+    let _turn = RunLock::take(&arguments.out, "--out")?;
     let experiments = arguments
         .seeds
         .iter()

@@ -325,7 +325,8 @@ pub fn standings(results: &[FoldResult], places: usize) -> Vec<Standing> {
                 .position(|candidate| candidate.settings == best.settings)?;
             let single = of_place
                 .iter()
-                .map(|result| result.rates[index].1 - result.rates[index].2)
+                .filter_map(|result| result.rates.get(index))
+                .map(|rate| rate.1 - rate.2)
                 .collect();
             let standing = Standing {
                 place,

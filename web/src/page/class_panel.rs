@@ -94,7 +94,9 @@ pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usi
 pub fn allow(has_text_tower: bool) {
     dom::by_id::<HtmlTextAreaElement>("classes").set_disabled(!has_text_tower);
     if !has_text_tower {
-        show_state("This bundle has no text tower, so its classes are fixed.");
+        show_state(
+            "The classes of this bundle are fixed: it has no text tower, or contexts of single classes.",
+        );
     }
 }
 

@@ -1,0 +1,141 @@
+//! Other bundles than the page's own: what they lack, and what becomes of photos that are there already.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::parity::{agree, predicted};
+use super::patches::learned;
+use super::stage::{Stage, encoded, noise, other_bundle, sample};
+use xtask::webdriver::Options;
+
+const APPLY: &str = "
+    const area = document.querySelector('#classes');
+    area.value = arguments[0];
+    area.dispatchEvent(new Event('input'));
+    document.querySelector('#classes-apply').click();";
+
+#[test]
+fn contexts_of_single_classes_judge_photos_and_take_no_other_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = learned(folder.path(), "--class-specific");
+    let stage = Stage::open_with(&Options::default(), Some(&bundle));
+    stage.wait_ready(300);
+    let photos = ["coffee.jpg", "rocket.jpg", "bricks.jpg"].map(sample);
+    stage.show(&photos, 300);
+    agree(&stage, &photos, predicted(&bundle, "negprompt", &photos));
+    let fixed = "return [document.querySelector('#classes').disabled, document.querySelector('#classes-apply').disabled]";
+    assert_eq!(stage.browser.run(fixed), json!([true, true]));
+    let said = stage.text("#classes-state");
+    assert!(said.contains("single classes"), "{said}");
+}
+
+#[test]
+fn a_bundle_of_no_method_that_can_be_scored_is_refused() {
+    let bundle = other_bundle(|folder| {
+        let file = folder.join("bundle.json");
+        let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        // The bundle has no such prompts.
+        let methods = manifest["methods"].as_array_mut().unwrap();
+        methods.truncate(1);
+        methods[0]["id"] = json!("locoop");
+        fs::write(file, manifest.to_string()).unwrap();
+    });
+    let stage = Stage::open_with(&Options::default(), Some(bundle.path()));
+    stage.browser.wait(
+        "a banner",
+        300,
+        "return document.querySelector('.banner')?.textContent.includes('none of its methods')",
+    );
+    let state = "return document.querySelector('#device-line').dataset.state";
+    assert_eq!(stage.browser.run(state), "failed");
+}
+
+/// The worker that had the edited classes is gone, and the next one cannot have their text tower.
+#[test]
+fn classes_that_the_next_worker_cannot_take_leave_the_bundles_own() {
+    let bundle = other_bundle(|_| {});
+    let stage = Stage::open_with(&Options::default(), Some(bundle.path()));
+    stage.wait_ready(300);
+    let own = stage.text("#classes-count");
+    stage.show(&[sample("coffee.jpg"), sample("bricks.jpg")], 120);
+    let first = ["coffee.jpg", "bricks.jpg"].map(|file| stage.card(file)["score"].clone());
+    stage
+        .browser
+        .run_with(APPLY, json!(["espresso\nrocket\nacorn"]));
+    let edited = "return document.querySelector('#classes-count').textContent === '3'";
+    stage.browser.wait("edited classes", 120, edited);
+
+    for file in fs::read_dir(bundle.path()).unwrap().flatten() {
+        if file.file_name().to_string_lossy().starts_with("text-tower") {
+            fs::remove_file(file.path()).unwrap();
+        }
+    }
+    stage.browser.await_script(
+        "const manifest = await (await fetch('bundle/bundle.json')).json();
+         const gone = manifest.files.filter((file) => file.role === 'text-tower').map((file) => file.sha256);
+         for (const name of await caches.keys()) {
+             const cache = await caches.open(name);
+             for (const request of await cache.keys())
+                 if (gone.some((hash) => request.url.includes(hash)) || request.url.includes('text-tower'))
+                     await cache.delete(request);
+         }
+         return true",
+    );
+    // Whichever is chosen, another worker begins.
+    stage.browser.run("[...document.querySelectorAll('input[name=device]')].find((input) => !input.checked && !input.disabled).click()");
+    let back = format!("return document.querySelector('#classes-count').textContent === '{own}'");
+    stage.browser.wait("the bundle's classes", 120, &back);
+    let warned = stage.text("#classes-warnings");
+    assert!(warned.contains("was updated"), "{warned}");
+    let judged = "return document.querySelector('#queue').hidden && [...document.querySelectorAll('.card')].every((card) => card.dataset.score)";
+    stage.browser.wait("scores against those", 120, judged);
+    let again = ["coffee.jpg", "bricks.jpg"].map(|file| stage.card(file)["score"].clone());
+    assert_eq!(first, again);
+}
+
+/// A photo that was to be read with another bundle has no verdict of the one before.
+#[test]
+fn photos_that_were_not_read_with_another_bundle_say_so() {
+    let stage = Stage::ready(&Options::default());
+    let photos: Vec<_> = (0..60)
+        .map(|salt| {
+            let bytes = encoded(&noise(640, 480, salt), image::ImageFormat::Jpeg);
+            stage.file(&format!("photo {salt}.jpg"), &bytes)
+        })
+        .collect();
+    stage.show(&photos, 300);
+    let other = other_bundle(|folder| {
+        let file = folder.join("bundle.json");
+        let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        manifest["model"]["name"] = json!("another");
+        fs::write(file, manifest.to_string()).unwrap();
+    });
+    let copied = stage.files.path().join("other");
+    fs::create_dir(&copied).unwrap();
+    for entry in fs::read_dir(other.path()).unwrap().flatten() {
+        fs::copy(entry.path(), copied.join(entry.file_name())).unwrap();
+    }
+    stage.browser.run(
+        "document.querySelector('#bundle-address').value = new URL('files/other/', location).href;
+         document.querySelector('#bundle-form').requestSubmit();",
+    );
+    stage.browser.wait(
+        "a first photo with the other bundle",
+        300,
+        "const all = [...document.querySelectorAll('.card')];
+         const read = all.filter((card) => card.dataset.verdict).length;
+         return document.querySelector('#bundle-name').textContent === 'another' && read > 0 && read < all.length
+             && (document.querySelector('#queue-cancel').click(), true)",
+    );
+    let idle = "return document.querySelector('#queue').hidden";
+    stage.browser.wait("an end of the queue", 60, idle);
+    let cards = stage.browser.run(
+        "return [...document.querySelectorAll('.card')].map((card) => [card.dataset.verdict, card.textContent.includes('was cancelled')])",
+    );
+    let cards = cards.as_array().unwrap();
+    let told = |verdict: &str| cards.iter().filter(|card| card[0] == verdict).count();
+    let cancelled = cards.iter().filter(|card| card[1] == true).count();
+    assert!(cancelled > 0 && told("error") == cancelled, "{cards:?}");
+    assert_eq!(told("in") + told("out") + cancelled, 60, "{cards:?}");
+}
