@@ -73,6 +73,7 @@ pub fn run_all(root: &Path) -> Result<()> {
     step("page's clippy", page::lint(root));
     title("browser");
     step("browser", browser());
+    optional();
     title("tests");
     step("tests", tests(root, &mut totals));
     title("documentation");
@@ -128,6 +129,36 @@ fn browser() -> Result<()> {
         tools::apt(&["chromium", "chromium-driver"])?;
     }
     Ok(())
+}
+
+/// What makes some tests possible, and is no reason to fail where it cannot be had: those then say that
+/// they checked nothing. A CPU that acts out a GPU, so that the wgpu path is compared with PyTorch, and
+/// a clock that jumps at will.
+fn optional() {
+    let there = |folder: &str, file: &str| {
+        let places = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut places = places.map(|place| place.path());
+        places.any(|place| {
+            place.join(file).exists()
+                || place
+                    .file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with(file))
+        })
+    };
+    let packages: Vec<&str> = [
+        ("mesa-vulkan-drivers", "/usr/share/vulkan/icd.d", "lvp_icd"),
+        ("libfaketime", "/usr/lib", "faketime/libfaketimeMT.so.1"),
+    ]
+    .into_iter()
+    .filter(|(_, folder, file)| !there(folder, file))
+    .map(|(package, ..)| package)
+    .collect();
+    if !packages.is_empty()
+        && run::exists("apt-get")
+        && let Err(error) = tools::apt(&packages)
+    {
+        println!("{error:#}. The tests that need it say that they checked nothing.");
+    }
 }
 
 fn tests(root: &Path, totals: &mut Totals) -> Result<()> {
