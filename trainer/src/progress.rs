@@ -1,8 +1,9 @@
 //! Progress with rate and time left: a bar on a terminal, a line every few seconds elsewhere.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -154,6 +155,15 @@ impl Drop for Progress {
 /// is written as an escape.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(line));
+}
+
+/// The same of a note that several parts of a run come upon: it is said once.
+pub fn say_once(note: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.insert(note.to_owned()) {
+        say(&format!("note: {note}"));
+    }
 }
 
 /// `text` with control characters escaped, all but line breaks and tabs.

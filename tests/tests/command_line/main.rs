@@ -4,6 +4,7 @@
 //! The models are the small random ones of `tests/fixtures`, the images are drawn here.
 
 mod bench;
+mod images;
 mod load;
 mod privacy;
 mod safety;

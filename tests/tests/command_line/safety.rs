@@ -80,6 +80,50 @@ fn a_folder_of_something_else_is_never_replaced() {
     }
 }
 
+/// A table of somebody's at the place of features, a report of somebody's, and one of another command.
+#[test]
+fn a_file_of_something_else_is_never_replaced() {
+    let place = Place::new();
+    model(&place);
+    let (data, model) = (place.images(8), place.path("model"));
+    let table = place.write("precious.csv", b"name,age\n");
+    let encode = |out: &str| trainer(&["encode", "--model", &model, "--data", &data, "--out", out]);
+    let text = encode(&table).failure().stderr;
+    assert!(text.contains("precious.csv is there already"), "{text}");
+    assert_eq!(fs::read(&table).unwrap(), b"name,age\n");
+    let text = encode(&data).failure().stderr;
+    assert!(
+        text.contains("is a folder") && text.contains("features.safetensors"),
+        "{text}"
+    );
+    let features = place.path("features.safetensors");
+    for _ in 0..2 {
+        encode(&features).success();
+    }
+
+    let run = place.path("run");
+    fs::create_dir(&run).unwrap();
+    for name in ["report.html", "report.json"] {
+        let file = format!("{run}/{name}");
+        fs::write(&file, b"{\"mine\": true}").unwrap();
+        let text = train(&place, &[]).failure().stderr;
+        assert!(
+            text.contains(name) && text.contains("not a report of this program"),
+            "{text}"
+        );
+        assert_eq!(fs::read(&file).unwrap(), b"{\"mine\": true}");
+        fs::remove_file(&file).unwrap();
+    }
+    train(&place, &[]).success();
+    train(&place, &[]).success();
+    let bench = ["bench", "--model", &model, "--data", &data, "--out", &run];
+    let text = trainer(&bench).failure().stderr;
+    assert!(text.contains("`bundle`, which `train` wrote"), "{text}");
+    fs::create_dir(format!("{run}/rows")).unwrap();
+    let text = train(&place, &[]).failure().stderr;
+    assert!(text.contains("`rows`, which `bench` wrote"), "{text}");
+}
+
 #[test]
 fn what_would_fail_at_the_end_of_a_run_fails_at_its_start() {
     let place = Place::new();
@@ -182,15 +226,21 @@ fn other_images_are_another_run() {
     let place = Place::new();
     model(&place);
     let data = place.images(8);
-    train(&place, &[]).success();
-    let report = place.path("run/report.json");
-    assert!(Path::new(&report).is_file());
-    // What a run that is killed leaves, by a run whose last step cannot be taken.
-    fs::remove_file(&report).unwrap();
-    fs::create_dir(&report).unwrap();
-    train(&place, &[]).failure();
+    // What a run leaves whose last step cannot be taken: the place is lost while it learns.
     let checkpoint = place.path("run/checkpoint/run.txt");
+    let report = place.path("run/report.json");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| train(&place, &[]));
+        while !Path::new(&checkpoint).is_file() && !run.is_finished() {
+            std::thread::yield_now();
+        }
+        fs::create_dir(&report).unwrap();
+        run.join().unwrap().failure();
+    });
     assert!(Path::new(&checkpoint).is_file());
+    let text = train(&place, &["--resume"]).failure().stderr;
+    assert!(text.contains("report.json is a folder"), "{text}");
+    fs::remove_dir(&report).unwrap();
     for number in 0..8u32 {
         picture(
             &format!("{data}/red/{number}.png"),
@@ -198,9 +248,9 @@ fn other_images_are_another_run() {
             33 + number,
         );
     }
-    let text = train(&place, &["--resume"]).failure().stderr;
+    let text = train(&place, &["--resume"]);
+    let text = text.failure().stderr;
     assert!(text.contains("other data"), "{text}");
-    fs::remove_dir(&report).unwrap();
     train(&place, &[]).success();
     assert!(!Path::new(&checkpoint).exists());
 }

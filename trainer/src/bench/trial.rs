@@ -83,6 +83,7 @@ impl Bench<'_> {
             "measured": fingerprint(&self.model.config, &feature_key, &experiment, &trial.config)?,
             "text": self.model.text_key()?,
             "images": whole.digest(),
+            "names": whole.names_digest()?,
             "split": trial.split,
             "patches": experiment.has_patches(),
             "variant": trial.variant,

@@ -20,7 +20,7 @@ use crate::device::Devices;
 use crate::embedded;
 use crate::output::{self, last_name, shown};
 use crate::progress::{duration_text, say};
-use crate::report::{ModelReport, Report, check_place, print_table, write_report};
+use crate::report::{ModelReport, Report, ReportOf, check_place, print_table, write_report};
 use crate::training::TrainingConfig;
 use crate::training::encoded::{EncodedImages, Encoding, ImageSets};
 use crate::training::experiment::Experiment;
@@ -126,7 +126,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
             Suite::Paper => "out/bench-paper",
         })
     });
-    check_place(&out)?;
+    check_place(&out, ReportOf::Bench)?;
     let mut notes = Vec::new();
     let mut tasks = tasks(&arguments, &mut notes)?;
     if let Some(most) = most_train_images(&arguments) {
@@ -156,6 +156,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
             batch: 16,
             limits: arguments.limits.into(),
             patches: !arguments.without_patches,
+            context_tokens: arguments.training.context_tokens,
         };
         let sets = ImageSets {
             data: &task.data,

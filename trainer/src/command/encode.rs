@@ -7,12 +7,12 @@ use super::limits::ImageLimits;
 use crate::data::{self, Split};
 use crate::device::Devices;
 use crate::features::{
-    EncodeOptions, EncodeReport, FeaturePrecision, Resume, Shard, Worker, encode, is_finished,
-    merge, select, unfinished,
+    EncodeOptions, EncodeReport, FeatureCache, FeaturePrecision, Resume, Shard, Worker, encode,
+    is_finished, merge, select, unfinished,
 };
 use crate::output::shown;
 use crate::progress::{duration_text, say};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 /// Turn images into a file of features, for `train` or for Python.
@@ -82,10 +82,33 @@ pub struct EncodeArguments {
 
 /// Runs `trainer encode`.
 pub fn run(arguments: EncodeArguments) -> Result<()> {
+    check_destination(&arguments.out)?;
     match (&arguments.model, &arguments.data) {
         (Some(model), Some(data)) => encode_images(&arguments, model, data),
         _ => merge_shards(&arguments.out),
     }
+}
+
+/// Fails where the file could not be put, or would be put in the place of something else.
+///
+/// # Errors
+/// When `out` is a folder, or a file that holds no features.
+fn check_destination(out: &Path) -> Result<()> {
+    if out.is_dir() {
+        bail!(
+            "{} is a folder: give the file that is to be written, as in --out {}",
+            out.display(),
+            out.join("features.safetensors").display()
+        );
+    }
+    let holds_something = std::fs::metadata(out).is_ok_and(|file| file.is_file() && file.len() > 0);
+    if holds_something && let Err(error) = FeatureCache::open(out) {
+        bail!(
+            "{} is there already, is no whole feature file, and would be lost ({error:#}): give another --out, or move it away",
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 fn encode_images(arguments: &EncodeArguments, model: &Path, data: &Path) -> Result<()> {

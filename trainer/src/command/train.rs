@@ -21,8 +21,8 @@ use crate::output::kind::BUNDLE;
 use crate::output::{self, FolderWriter, last_name, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{
-    LossFigure, MapFigure, ModelReport, Report, check_place, print_table, similarity_figures,
-    write_report,
+    LossFigure, MapFigure, ModelReport, Report, ReportOf, check_place, print_table,
+    similarity_figures, write_report,
 };
 use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
@@ -101,7 +101,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
     data::check_set_names(&arguments.ood)?;
     let bundle_folder = arguments.out.join("bundle");
     BUNDLE.check(&bundle_folder)?;
-    check_place(&arguments.out)?;
+    check_place(&arguments.out, ReportOf::Train)?;
     let model = match &arguments.model {
         Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
@@ -127,6 +127,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
                 batch: 16,
                 patches: arguments.patches,
                 limits: arguments.limits.into(),
+                context_tokens: arguments.training.context_tokens,
             };
             let (shots, seed) = (config.shots, config.seed);
             Experiment::from_folders(&model, &device.device, &folders, &encoding, shots, seed)?
@@ -294,7 +295,7 @@ fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
     let mut notes = Vec::new();
     if before != 0.0 || after != 0.0 {
         let judgement = if after > 0.98 {
-            ": they have collapsed onto each other, and their score says little; raise --gamma or lower --negative-steps"
+            ": they point the same way by now, so that a class has one negative rather than several; a larger --gamma keeps them apart"
         } else {
             ""
         };

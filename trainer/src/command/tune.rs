@@ -188,6 +188,7 @@ fn experiment(arguments: &TuneArguments, model: &ModelDirectory, seed: u64) -> R
                 batch: 16,
                 patches: false,
                 limits: arguments.limits.into(),
+                context_tokens: arguments.training.context_tokens,
             };
             let device = arguments.device.open()?;
             Experiment::from_folders(model, &device.device, &folders, &encoding, shots, seed)

@@ -43,11 +43,30 @@ impl Source for ImageFolder {
             for (folder, name, split) in &halves {
                 reading.classes_in(folder, &format!("{name}/"), Some(*split))?;
             }
-            let left_out: Vec<_> = folders
+            let others = folders
                 .iter()
                 .map(|(_, name)| name.as_str())
-                .filter(|name| !halves.iter().any(|(_, half, _)| half == name))
-                .collect();
+                .filter(|name| !halves.iter().any(|(_, half, _)| half == name));
+            let (flat, left_out): (Vec<_>, Vec<_>) =
+                others.partition(|name| Split::parse(name).is_some());
+            for name in flat {
+                reading.warnings.push(format!(
+                    "{}: left out, having no class folders: {name}",
+                    path.display()
+                ));
+            }
+            for split in [Split::Train, Split::Test] {
+                let of = halves.iter().filter(|(.., half)| *half == split);
+                let names: Vec<_> = of.map(|(_, name, _)| name.as_str()).collect();
+                if names.len() > 1 {
+                    reading.warnings.push(format!(
+                        "{}: {} are taken together, as the {} half; move away those that are not to be",
+                        path.display(),
+                        names.join(" and "),
+                        split.as_str()
+                    ));
+                }
+            }
             if !left_out.is_empty() {
                 reading.warnings.push(format!(
                     "{}: left out, being neither `train` nor `test`: {}",
@@ -223,6 +242,30 @@ mod tests {
         let test = dataset.split(Split::Test).unwrap();
         assert_eq!(test.items[0].name, "test/ant/2.png");
         assert!(dataset.warnings.join("\n").contains("bee"));
+    }
+
+    #[test]
+    fn what_becomes_of_other_halves_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["train/ant/1.png", "val/ant/2.png", "test/ant/3.png"] {
+            put(&folder.path().join(name), 1);
+        }
+        let said = || open(folder.path()).unwrap().warnings.join("\n");
+        assert!(
+            said().contains("test and val are taken together, as the test half"),
+            "{}",
+            said()
+        );
+        std::fs::remove_dir_all(folder.path().join("val")).unwrap();
+        assert_eq!(said(), "");
+        std::fs::remove_dir_all(folder.path().join("test/ant")).unwrap();
+        put(&folder.path().join("test/3.png"), 1);
+        assert!(
+            said().contains("having no class folders: test"),
+            "{}",
+            said()
+        );
+        assert!(!said().contains("neither"), "{}", said());
     }
 
     #[test]

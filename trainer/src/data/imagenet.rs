@@ -75,6 +75,7 @@ impl Source for ImageNet {
         let mut dataset = annotated::dataset(path, "imagenet", images);
         dataset.warnings = others.warnings(path);
         dataset.warnings.extend(unlabelled);
+        dataset.warnings.extend(no_synsets(&root, &halves)?);
         let (classes, warnings) = name_classes(&dataset.classes, &names);
         dataset.classes = classes;
         dataset.warnings.extend(warnings);
@@ -187,6 +188,30 @@ fn holds_synsets(root: &Path) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Folders beside those of synsets: their images are in no class.
+fn no_synsets(root: &Path, halves: &[(PathBuf, String, Split)]) -> Result<Option<String>> {
+    let mut places: Vec<&Path> = halves.iter().map(|(folder, ..)| folder.as_path()).collect();
+    if places.is_empty() {
+        places.push(root);
+    }
+    let mut left_out = BTreeSet::new();
+    for place in places {
+        let folders = folders_in(place)?;
+        if folders.iter().any(|(_, name)| is_synset(name)) {
+            let others = folders.into_iter().filter(|(_, name)| !is_synset(name));
+            left_out.extend(others.map(|(_, name)| name));
+        }
+    }
+    let names: Vec<String> = left_out.into_iter().collect();
+    Ok((!names.is_empty()).then(|| {
+        format!(
+            "{}: left out, being no synsets as their neighbours are (n01440764): {}; name all folders by synsets, or none",
+            root.display(),
+            names.join(", ")
+        )
+    }))
 }
 
 fn synset_folders(
@@ -435,6 +460,26 @@ mod tests {
         assert_eq!(dataset.split(Split::Test).unwrap().items.len(), 1);
         let warnings = dataset.warnings.join("\n");
         assert!(warnings.contains("1 images without synset"), "{warnings}");
+    }
+
+    #[test]
+    fn folders_that_are_no_synsets_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("words.txt"),
+            "n01440764\ttench\nn02119789\tkit fox\n",
+        )
+        .unwrap();
+        for class in ["n01440764", "n02119789", "Faces", "Leopards"] {
+            put(&folder.path().join(class).join("1.png"), 1);
+        }
+        let dataset = open(folder.path()).unwrap();
+        assert_eq!(dataset.classes, ["tench", "kit fox"]);
+        let said = dataset.warnings.join("\n");
+        assert!(
+            said.contains("Faces, Leopards; name all folders by synsets"),
+            "{said}"
+        );
     }
 
     #[test]

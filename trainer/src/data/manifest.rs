@@ -124,7 +124,7 @@ impl Row {
         };
         Ok(Annotated {
             path: folder.join(self.path.trim()),
-            name: self.path.trim().replace('\\', "/"),
+            name: self.path.trim().replace('\\', "/").replace('\n', "\\n"),
             class,
             split,
         })
@@ -240,6 +240,16 @@ mod tests {
 
     use super::*;
     use crate::data::{open, test_images::put};
+
+    #[test]
+    fn a_table_without_labels_says_which_column_it_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join("a.png"), 1);
+        let table = folder.path().join("table.csv");
+        fs::write(&table, "path,class\na.png,ant\n").unwrap();
+        let error = open(&table).unwrap().require_classes().unwrap_err();
+        assert!(error.to_string().contains("a column `label`"), "{error}");
+    }
 
     #[test]
     fn reads_csv_with_labels_and_splits() {

@@ -199,6 +199,10 @@ impl Dataset {
     /// Fails unless there are at least two classes to tell apart.
     pub fn require_classes(&self) -> Result<()> {
         match self.classes.as_slice() {
+            [] if self.source == manifest::Manifest.id() => bail!(
+                "{} has images but no classes: write the name of each image's class in a column `label` (spelled so; in JSON lines, a field)",
+                self.root.display()
+            ),
             [] => bail!(
                 "{} has images but no classes: put one folder for each class there, with its photos inside",
                 self.root.display()

@@ -144,6 +144,8 @@ fn walk(
 }
 
 fn sort_in(path: PathBuf, name: String, found: &mut Found) {
+    // Feature files have a name a line.
+    let name = name.replace('\n', "\\n");
     if is_image_name(&path) {
         found.images.push((path, name));
     } else {

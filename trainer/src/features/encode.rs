@@ -14,7 +14,7 @@ use super::cache::FeatureCache;
 use super::journal::{Entry, Outcome};
 use super::key::hexadecimal;
 use super::layout::{CacheHeader, FeaturePrecision, HASH_BYTES};
-use super::prepare::{hash, read_image_file, to_pixels};
+use super::prepare::{hash, read_image_file, to_pixels, too_large};
 use super::shard::Part;
 use super::stream::{forward_pixels, in_batches};
 use super::usable;
@@ -286,7 +286,10 @@ impl Reader<'_> {
         };
         let hash = hash(&bytes);
         if let Some(&row) = self.earlier.rows.get(&hash) {
-            return Image::Known(hash, row);
+            return match too_large(&bytes, &self.limits) {
+                Some(reason) => Image::Unreadable(Some(hash), reason),
+                None => Image::Known(hash, row),
+            };
         }
         match to_pixels(&bytes, self.preprocessing, &self.limits) {
             Ok(pixels) => Image::Pixels(hash, pixels),
@@ -352,9 +355,13 @@ impl<'a> Confirmed<'a> {
             return false;
         };
         let label = item.label.map_or(-1, |label| label as i32);
-        let content =
-            read_image_file(&item.path).map_or(String::new(), |bytes| hexadecimal(&hash(&bytes)));
+        let bytes = read_image_file(&item.path).ok();
+        let content = (bytes.as_ref()).map_or(String::new(), |bytes| hexadecimal(&hash(bytes)));
         if entry.name != item.name || entry.label != label || entry.hash != content {
+            return false;
+        }
+        let too_large = |bytes| too_large(bytes, &self.limits).is_some();
+        if matches!(entry.outcome, Outcome::Feature(_)) && bytes.as_deref().is_some_and(too_large) {
             return false;
         }
         if let Outcome::Skipped(reason) = &entry.outcome {

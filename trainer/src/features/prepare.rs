@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use image::ImageReader;
 use sha2::{Digest, Sha256};
-use shared::clip::preprocess::{DecodeLimits, Preprocessing, decode, preprocess};
+use shared::clip::preprocess::{DecodeLimits, ImageError, Preprocessing, decode, preprocess};
 
 use crate::containment::contain;
 use crate::output::{explain, open_file};
@@ -61,6 +61,22 @@ pub fn to_pixels(
     .unwrap_or_else(|| Err("the decoder failed on it; save it again as JPEG or PNG".to_owned()))
 }
 
+/// Why an image is left out that a feature is known of already, from when larger ones were taken.
+pub fn too_large(bytes: &[u8], limits: &DecodeLimits) -> Option<String> {
+    let (width, height) = dimensions(bytes)?;
+    let pixels = u64::from(width) * u64::from(height);
+    let limit = limits.max_pixels;
+    (pixels > limit).then(|| {
+        let error = ImageError::TooLarge {
+            width,
+            height,
+            pixels,
+            limit,
+        };
+        error.to_string()
+    })
+}
+
 /// Large images are decoded one after another: a machine of many cores would otherwise hold as many
 /// of them at once, each of several hundred megabytes.
 static LARGE: Mutex<()> = Mutex::new(());
@@ -70,11 +86,14 @@ const LARGE_PIXELS: u64 = 30_000_000;
 
 /// Whether the header says so. What cannot be read is small: decoding it ends at once.
 fn is_large(bytes: &[u8]) -> bool {
-    ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .ok()
-        .and_then(|reader| reader.into_dimensions().ok())
+    dimensions(bytes)
         .is_some_and(|(width, height)| u64::from(width) * u64::from(height) > LARGE_PIXELS)
+}
+
+/// Width and height by the header.
+fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    reader.ok()?.into_dimensions().ok()
 }
 
 /// SHA-256 of a file's bytes.
@@ -116,6 +135,10 @@ mod tests {
         let reason = reason.err().unwrap();
         assert!(fits_by_now(&reason, &limits(600)), "{reason}");
         assert!(!fits_by_now(&reason, &limits(599)), "{reason}");
+        // The same of one whose feature is known already.
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(too_large(&bytes, &limits(599)), Some(reason));
+        assert_eq!(too_large(&bytes, &limits(600)), None);
         assert!(!fits_by_now("not an image", &limits(u64::MAX)));
     }
 }

@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use shared::clip::preprocess::DecodeLimits;
 
+use super::class_names::check_class_names;
 use super::experiment::Experiment;
+use super::overlap;
 use crate::command::encode::say_skipped;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Split, prompt_name};
 use crate::features::{
     EncodeOptions, FeatureCache, FeaturePrecision, Resume, Worker, encode, encode_patches,
 };
 use crate::model::ModelDirectory;
 use crate::output;
-use crate::progress::say;
+use crate::progress::{say, say_once};
 
 /// How images become features.
 pub struct Encoding {
@@ -28,6 +30,8 @@ pub struct Encoding {
     pub patches: bool,
     /// Larger images are left out.
     pub limits: DecodeLimits,
+    /// Learned vectors before a class name, which leave it less room.
+    pub context_tokens: usize,
 }
 
 /// The images of a run, listed.
@@ -41,7 +45,7 @@ pub struct ImageSets<'a> {
 /// A dataset's features, with those of its patches where they were asked for.
 pub(super) struct Encoded {
     pub features: FeatureCache,
-    /// Where each image is; empty for features that came without images.
+    /// Where each image is; empty for features that came without images, and where one is not found.
     pub paths: Vec<PathBuf>,
     pub patches: Option<Arc<FeatureCache>>,
     /// Images that could not be read.
@@ -66,6 +70,8 @@ pub struct EncodedImages {
     /// Name, features and source of every out-of-distribution set.
     ood: Vec<(String, Encoded, String)>,
     source: String,
+    /// What a reader should know about names and images.
+    notes: Vec<String>,
 }
 
 impl EncodedImages {
@@ -81,6 +87,9 @@ impl EncodedImages {
     ) -> Result<Self> {
         let dataset = sets.data;
         dataset.require_classes()?;
+        keep_apart(&encoding.cache, sets)?;
+        let names: Vec<String> = dataset.classes.iter().map(|c| prompt_name(c)).collect();
+        let mut notes = check_class_names(model, &names, encoding.context_tokens)?;
         for warning in &dataset.warnings {
             say(&format!("note: {warning}"));
         }
@@ -145,11 +154,13 @@ impl EncodedImages {
             let cache = encoded(dataset, &format!("ood-{}", file_name(name)))?;
             ood.push((name.clone(), cache, output::last_name(&dataset.root)));
         }
+        notes.extend(overlap::notes(&train, test.as_ref(), &ood));
         Ok(Self {
             train,
             test,
             ood,
             source: output::last_name(&dataset.root),
+            notes,
         })
     }
 
@@ -160,8 +171,55 @@ impl EncodedImages {
             .iter()
             .map(|(name, images, source)| (name.as_str(), images, source.as_str()));
         let test = self.test.as_ref();
-        Experiment::assemble(&self.train, test, ood, &self.source, shots, seed)
+        let mut experiment =
+            Experiment::assemble(&self.train, test, ood, &self.source, shots, seed)?;
+        experiment.notes.splice(0..0, self.notes.iter().cloned());
+        experiment.notes.iter().for_each(|note| say_once(note));
+        Ok(experiment)
     }
+}
+
+/// Fails where features and results would lie among the images, to be taken for more of them by the
+/// next run.
+///
+/// # Errors
+/// Naming the folder of images.
+fn keep_apart(cache: &Path, sets: &ImageSets) -> Result<()> {
+    let own = (sets.data.root.as_path(), sets.data.is_split());
+    let others = sets.ood.iter().map(|(_, set)| (set.root.as_path(), false));
+    for (root, halves) in std::iter::once(own).chain(others) {
+        let Ok(whole) = root.canonicalize() else {
+            continue;
+        };
+        let Ok(within) = resolved(cache).strip_prefix(&whole).map(Path::to_path_buf) else {
+            continue;
+        };
+        // Beside the halves of split data nothing is read.
+        let first = within.iter().next().and_then(|name| name.to_str());
+        if whole.is_dir() && (!halves || first.and_then(Split::parse).is_some()) {
+            bail!(
+                "--out lies among the images of {}, and the next run would take its figures for more of them: choose another --out",
+                root.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The path without links as far as it exists, and the rest behind it.
+fn resolved(path: &Path) -> PathBuf {
+    let mut ancestors = path.ancestors();
+    let there = ancestors.find_map(|folder| {
+        let folder = match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        };
+        Some((
+            folder.canonicalize().ok()?,
+            path.strip_prefix(folder).unwrap_or(path),
+        ))
+    });
+    there.map_or_else(|| path.to_path_buf(), |(real, rest)| real.join(rest))
 }
 
 /// Where the images of a feature file are, in its order.
@@ -171,8 +229,11 @@ fn paths(dataset: &Dataset, features: &FeatureCache) -> Vec<PathBuf> {
         .map(|item| (item.name.as_str(), item.path.as_path()))
         .collect();
     let files = features.files();
-    let found = files.iter().filter_map(|file| places.get(file));
-    found.map(|path| path.to_path_buf()).collect()
+    let found = files
+        .iter()
+        .map(|file| Some(places.get(file)?.to_path_buf()));
+    // One that is missing would put the others into the wrong places.
+    found.collect::<Option<_>>().unwrap_or_default()
 }
 
 /// A set's name as part of a file name.

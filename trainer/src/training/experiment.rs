@@ -15,7 +15,6 @@ use crate::data::{self, few_shot, prompt_name};
 use crate::embedded;
 use crate::features::{FeatureCache, hexadecimal};
 use crate::model::ModelDirectory;
-use crate::progress::say;
 use crate::report::DataReport;
 
 /// Calibration needs this many images, or the 95 % threshold means little.
@@ -206,7 +205,8 @@ impl Experiment {
         Ok(other)
     }
 
-    /// SHA-256 of the features of all sets, in hexadecimal: other images are another experiment.
+    /// SHA-256 of the features and classes of all sets, in hexadecimal: other images are another
+    /// experiment, and the same images of other classes are as well.
     pub fn digest(&self) -> String {
         let mut digest = Sha256::new();
         let own = [&self.learn, &self.selection, &self.calibration, &self.test];
@@ -215,8 +215,23 @@ impl Experiment {
             for value in &set.features {
                 digest.update(value.to_le_bytes());
             }
+            digest.update((set.labels.len() as u64).to_le_bytes());
+            for label in &set.labels {
+                digest.update((*label as u64).to_le_bytes());
+            }
         }
         hexadecimal(&digest.finalize())
+    }
+
+    /// SHA-256 of what a report names of the images: their files, and the sets as it describes them.
+    ///
+    /// # Errors
+    /// None but those of writing JSON.
+    pub fn names_digest(&self) -> Result<String> {
+        let own = [&self.learn, &self.calibration, &self.test];
+        let files = own.into_iter().chain(&self.ood).map(|set| &set.files);
+        let names = (files.collect::<Vec<_>>(), &self.data, &self.notes);
+        Ok(hexadecimal(&Sha256::digest(serde_json::to_vec(&names)?)))
     }
 
     /// What is learned from, and what is measured on.
@@ -409,7 +424,6 @@ impl Experiment {
         }
         let choice = few_shot(train.features.labels(), classes.len(), shots, seed);
         let mut notes: Vec<String> = choice.warning(classes, shots).into_iter().collect();
-        notes.iter().for_each(|note| say(&format!("note: {note}")));
         let mut is_shot = vec![false; train.features.len()];
         choice
             .indices
@@ -443,6 +457,14 @@ impl Experiment {
             bail!(
                 "{source}: no image is left to measure on beside the {shots} shots a class; lower --shots or add images"
             );
+        }
+        if calibration.images < FEWEST_CALIBRATION_IMAGES {
+            let (images, least) = (calibration.images, 1.0 / (calibration.images + 1) as f64);
+            notes.push(format!(
+                "The thresholds stand on {images} image{}: they may keep far more or fewer than 95 % of new ones, and no \
+                 p-value is below {least:.3}. More images, or fewer --shots, give better ones.",
+                if images == 1 { "" } else { "s" }
+            ));
         }
         let mut data = vec![
             // What could not be read of a file that several sets are drawn from counts once.

@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod bundle;
 pub mod checkpoints;
+pub mod class_names;
 pub mod config;
 pub mod encoded;
 pub mod evaluate;
@@ -15,6 +16,7 @@ pub mod module_checkpoint;
 pub mod negative;
 pub mod odin;
 pub mod outsiders;
+mod overlap;
 pub mod positive;
 pub mod probe;
 pub mod run;

@@ -6,7 +6,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use shared::bundle::sha256_hex;
 use shared::clip::{ClipConfig, TextTower, Tokenizer, Weights, normalize};
 use shared::prompt::{ContextEncoder, PromptEncoder, template};
 use shared::score::{ClassFeatures, Input, odin_step};
@@ -305,13 +304,10 @@ pub fn identity(
     config: &TrainingConfig,
 ) -> Result<String> {
     let told = fingerprint(&model.config, &model.feature_key()?, experiment, config)?;
-    let sets = [&experiment.learn, &experiment.calibration, &experiment.test];
-    let labels = sets.map(|set| &set.labels);
     let parts = serde_json::json!({
         "run": told,
         "text": model.text_key()?,
         "images": experiment.digest(),
-        "labels": sha256_hex(&serde_json::to_vec(&labels)?),
     });
     Ok(serde_json::to_string(&parts)?)
 }
