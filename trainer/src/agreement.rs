@@ -46,7 +46,7 @@ impl Photos {
             return Ok(Self {
                 pixels: pictures.collect(),
                 images: PICTURES,
-                described: format!("{PICTURES} generated pictures"),
+                described: format!("{PICTURES} generated pictures (photos agree less than these)"),
             });
         };
         let items = data::open_unlabelled(folder)?.items;

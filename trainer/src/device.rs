@@ -55,7 +55,7 @@ impl Devices {
         match self.0.as_slice() {
             [one] => one.open(),
             several => bail!(
-                "--device names {} devices: learning on several needs Burn's distributed strategy, which reduces gradients across devices; its CUDA backend has that (NCCL), and the wgpu and CPU backends of this program have not. Give one device; `trainer encode` takes several",
+                "--device names {} devices, and this command computes on one. Give one device; `trainer encode` shares its images among several; learning on several would need Burn's distributed strategy, which its backends for GPUs through wgpu and for the CPU have not",
                 several.len()
             ),
         }

@@ -64,7 +64,7 @@ macro_rules! files {
 }
 
 const COMPACT: &[(&str, &[u8])] = files!("compact":
-    "config.json", "image.safetensors", "text.safetensors", "vocabulary.txt", "words.txt");
+    "config.json", "image.safetensors", "text.safetensors", "vocabulary.txt", "words.txt", "MODEL_CARD.md");
 
 const FEATURES: &[(&str, &[u8])] = files!("features":
     "caltech101_train.safetensors", "caltech101_test.safetensors", "ood_objects.safetensors",
@@ -73,6 +73,14 @@ const FEATURES: &[(&str, &[u8])] = files!("features":
 /// The compact model: EfficientNet-Lite0 with a small text tower tuned against it.
 pub fn compact_model() -> Result<ModelDirectory> {
     ModelDirectory::embedded("the embedded compact model", COMPACT)
+}
+
+/// Whether the embedded features are this model's: it is the compact one, or has its image tower.
+///
+/// # Errors
+/// When the model's image tower cannot be read.
+pub fn holds_features_of(model: &ModelDirectory) -> Result<bool> {
+    Ok(model.feature_key()? == compact_model()?.feature_key()?)
 }
 
 /// The bytes of an embedded feature file, with its name.

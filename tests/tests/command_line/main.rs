@@ -6,6 +6,7 @@
 mod bench;
 mod images;
 mod load;
+mod options;
 mod privacy;
 mod safety;
 mod shards;

@@ -382,7 +382,10 @@ fn a_no_tower_is_learned_from_captions_and_scored() {
     );
     let card = fs::read_to_string(format!("{model}/MODEL_CARD.md")).unwrap();
     assert!(
-        card.contains("The \"no\" text tower") && card.contains("2 \"no\" prompts"),
+        card.contains("The \"no\" text tower")
+            && card.contains("2 \"no\" prompts")
+            && card.contains("Of 2 pairs held out")
+            && card.contains("EfficientNet-Lite0: TensorFlow TPU models"),
         "{card}"
     );
 

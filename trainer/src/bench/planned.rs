@@ -103,7 +103,10 @@ pub fn why_not(
             "features of patches, which the embedded features do not hold and `--without-patches` leaves out (run the suite on images with `--data`)",
         );
     }
-    if needs(&OF_WORDS) && (trial.config.label_pool == 0 || trial.split.is_open_vocabulary()) {
+    if needs(&OF_WORDS) && trial.config.label_pool == 0 {
+        return Some("a pool of words, which `--label-pool 0` leaves out");
+    }
+    if needs(&OF_WORDS) && trial.split.is_open_vocabulary() {
         return Some("a pool of words, which this suite leaves out");
     }
     if needs(&[Input::Probe]) && trial.split.is_open_vocabulary() {

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::model::{IMAGE_FILE, TEXT_FILE};
+
 /// A configuration, and weight files by the names that go with it, best first. open_clip comes
 /// first: its repositories often hold the same model for `transformers` or timm as well, and timm's
 /// `model.safetensors` is no CLIP.
@@ -116,6 +118,10 @@ fn only_candidate(names: &[String], place: &str) -> Result<String> {
             "{place} holds no checkpoint: expected {} (as `transformers` and open_clip write them), or one .safetensors, .pt, .pth or .bin file",
             LAYOUTS.map(|(_, files)| files.join(", ")).join(", ")
         ),
+        // As `import` and `lit` write them.
+        [image, text] if *image == IMAGE_FILE && *text == TEXT_FILE => {
+            bail!("{place} is a model directory already, which needs no import: give it to --model")
+        }
         many => bail!(
             "{place} holds {} files that could be the checkpoint: give the file itself ({})",
             many.len(),

@@ -80,7 +80,7 @@ pub fn run(run: &Run) -> Result<()> {
     })?;
     let obeys = obedience(&yes, &learned.tower, &held_out)?;
     let tensors = tensors(&learned.tower)?;
-    let story = story(run, &learning, obeys, &learned.losses);
+    let story = story(run, &learning, &held_out, obeys, &learned.losses);
     write(run, &tensors, &story)?;
     say(&format!(
         "{} in {}: of pairs held out, {:.1} % of images say yes to their own caption, and no to {:.1} % of the others",
@@ -232,20 +232,27 @@ fn tensors(tower: &NoTextTower) -> Result<Tensors> {
 }
 
 /// For the model card.
-fn story(run: &Run, learning: &Pairs, obeys: Obedience, losses: &[f32]) -> String {
+fn story(
+    run: &Run,
+    learning: &Pairs,
+    held_out: &Pairs,
+    obeys: Obedience,
+    losses: &[f32],
+) -> String {
     let loss = |loss: Option<&f32>| loss.map_or("–".to_owned(), |loss| format!("{loss:.3}"));
     format!(
         "\n## The \"no\" text tower\n\nLearned by `trainer clipn` as in CLIPN (Wang et al., ICCV 2023) from {} images \
-         with captions: {} \"no\" prompts, {} steps of {} pairs, rate {}, seed {}; loss from {} to {}. Of pairs held \
+         with captions: {} \"no\" prompts, {} steps of {} pairs, rate {}, seed {}; loss from {} to {}. Of {} pairs held \
          out, {:.1} % of images say yes to their own caption, and no to {:.1} % of the others.\n",
         learning.texts.len(),
         run.prompts,
         run.course.steps,
-        run.course.batch,
+        run.course.batch.min(learning.texts.len()),
         run.course.rate,
         run.course.seed,
         loss(losses.first()),
         loss(losses.last()),
+        held_out.texts.len(),
         100.0 * obeys.yes_to_own,
         100.0 * obeys.no_to_others,
     )
@@ -260,7 +267,6 @@ fn write(run: &Run, tensors: &Tensors, story: &str) -> Result<()> {
             file => folder.write(file, &run.model.read(file)?)?,
         }
     }
-    // The model that is part of the program has its card elsewhere.
     let mut card = match run.model.files().contains(&CARD_FILE) {
         true => run.model.read(CARD_FILE)?.into_owned(),
         false => format!("# {}\n", run.model.config.name).into_bytes(),

@@ -24,6 +24,7 @@ use crate::report::{ModelReport, Report, ReportOf, check_place, print_table, wri
 use crate::training::TrainingConfig;
 use crate::training::encoded::{EncodedImages, Encoding, ImageSets};
 use crate::training::experiment::Experiment;
+use crate::training::run::check_text;
 
 /// Images a class of a training half of a million that are encoded: shots, and some to calibrate on.
 const MOST_TRAIN_IMAGES: usize = 50;
@@ -32,7 +33,7 @@ const MOST_TRAIN_IMAGES: usize = 50;
 /// table.tex and every figure as SVG and PNG.
 ///
 /// Finished rows are kept below --out: a suite that was stopped goes on where it was, and one that
-/// is run again with another seed adds to it.
+/// is run again with more seeds makes only what they add. The table is of the seeds that are named.
 #[derive(Args, Debug)]
 pub struct BenchArguments {
     /// What to try
@@ -111,10 +112,12 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
     let seeds = seeds(&arguments)?;
     arguments.training.check()?;
     data::check_set_names(&arguments.ood)?;
+    check_together(&arguments)?;
     let model = match &arguments.model {
         Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
+    check_text(&model, &arguments.training)?;
     let device = arguments.device.open()?;
     let out = arguments.out.clone().unwrap_or_else(|| {
         PathBuf::from(match arguments.suite {
@@ -133,14 +136,9 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         notes.extend(tasks.iter_mut().filter_map(|task| task.thin(most)));
         notes.dedup();
     }
-    if tasks.is_empty() && model.feature_key()? != embedded::compact_model()?.feature_key()? {
+    if tasks.is_empty() && !embedded::holds_features_of(&model)? {
         bail!(
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
-        );
-    }
-    if arguments.odin_pixels && tasks.is_empty() {
-        bail!(
-            "--odin-pixels: the embedded features come without their images; give --data DIR or --root DIR"
         );
     }
     let encoded: Vec<OnceCell<EncodedImages>> = tasks.iter().map(|_| OnceCell::new()).collect();
@@ -268,6 +266,37 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         shown(&out),
         duration_text(total)
     ));
+    Ok(())
+}
+
+/// Fails where one option leaves another without effect, or the suite cannot do it.
+///
+/// # Errors
+/// Naming the option and what to do instead.
+fn check_together(arguments: &BenchArguments) -> Result<()> {
+    if arguments.data.is_none() && arguments.root.is_none() {
+        for (given, option) in [
+            (arguments.odin_pixels, "--odin-pixels"),
+            (arguments.without_patches, "--without-patches"),
+            (arguments.train_images.is_some(), "--train-images"),
+        ] {
+            if given {
+                bail!(
+                    "{option}: the embedded features come without their images; give --data DIR or --root DIR, or leave it out"
+                );
+            }
+        }
+    }
+    if arguments.suite == Suite::Hard && !arguments.ood.is_empty() {
+        bail!(
+            "--ood: the hard suite measures on the photos of the classes that it leaves out; leave --ood out, or take another suite"
+        );
+    }
+    if arguments.suite == Suite::OpenVocabulary && arguments.training.class_specific {
+        bail!(
+            "--class-specific: contexts of single classes cannot be put before other names, as the open-vocabulary suite does; leave it out, or take another suite"
+        );
+    }
     Ok(())
 }
 

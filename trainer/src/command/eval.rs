@@ -66,8 +66,32 @@ pub struct EvalArguments {
     pub limits: ImageLimits,
 }
 
+/// Fails where a table could not be written in the end.
+fn check_destinations(arguments: &EvalArguments) -> Result<()> {
+    let (json, html) = (&arguments.json, &arguments.html);
+    for (option, path) in [("--json", json), ("--html", html)] {
+        if let Some(path) = path.as_deref().filter(|path| path.is_dir()) {
+            bail!(
+                "{option} {} is a folder: give the file that is to be written",
+                path.display()
+            );
+        }
+    }
+    if let (Some(json), Some(html)) = (json, html)
+        && json == html
+        && !output::is_special(json)
+    {
+        bail!(
+            "--json and --html are both to go to {}: give each its own",
+            json.display()
+        );
+    }
+    Ok(())
+}
+
 /// Runs `trainer eval`.
 pub fn run(arguments: EvalArguments) -> Result<()> {
+    check_destinations(&arguments)?;
     let sets = open_sets(&arguments)?;
     let device = arguments.device.open()?;
     let detector = Detector::open(&arguments.bundle, &device.device)?;

@@ -157,13 +157,18 @@ fn write(bundle: &Bundle, precision: Precision, out: &Path) -> Result<u64> {
             bundle::Dtype::F32 | bundle::Dtype::Utf8 => Precision::F32,
         })
     };
+    let mut provenance = manifest.provenance.clone();
+    if let Some(config) = provenance.config.as_object_mut() {
+        let before = config.insert("precision".to_owned(), precision.to_string().into());
+        config.extend(before.map(|before| ("exported_from".to_owned(), before)));
+    }
     let content = BundleContent {
         model: manifest.model.clone(),
         classes: manifest.classes.clone(),
         prompts: manifest.prompts.clone(),
         methods: manifest.methods.clone(),
         figures: manifest.figures.clone(),
-        provenance: manifest.provenance.clone(),
+        provenance,
         known_answers: manifest.known_answers.clone(),
         tensors: bundle
             .tensors

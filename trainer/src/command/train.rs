@@ -32,7 +32,7 @@ use crate::training::evaluate::{Evaluation, evaluate, largest_similarities};
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::labels::{NegativeLabels, negative_labels};
 use crate::training::map::lay_out;
-use crate::training::run::{Learned, identity, learn};
+use crate::training::run::{Learned, check_text, identity, learn};
 use crate::training::selection::choose;
 
 /// Points of a loss curve in the report.
@@ -106,6 +106,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
+    check_text(&model, config)?;
     check_model(
         &model,
         arguments.precision,
@@ -132,7 +133,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
             let (shots, seed) = (config.shots, config.seed);
             Experiment::from_folders(&model, &device.device, &folders, &encoding, shots, seed)?
         }
-        None if arguments.model.is_some() => bail!(
+        None if !embedded::holds_features_of(&model)? => bail!(
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
         ),
         None => Experiment::embedded(&model, config.shots, config.seed)?,

@@ -1,5 +1,6 @@
 //! `trainer tune`: compare ways of learning, with classes left out.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
@@ -90,6 +91,11 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
     ensure!(
         seed == 0,
         "--seed {seed}: every combination runs with each of --seeds, for example --seeds {seed}"
+    );
+    let seeds: BTreeSet<u64> = arguments.seeds.iter().copied().collect();
+    ensure!(
+        seeds.len() == arguments.seeds.len() && !seeds.is_empty(),
+        "--seeds: give each seed once, for example --seeds 0,1,2"
     );
     let model = match &arguments.model {
         Some(path) => model_directory(path)?,
@@ -193,7 +199,7 @@ fn experiment(arguments: &TuneArguments, model: &ModelDirectory, seed: u64) -> R
             let device = arguments.device.open()?;
             Experiment::from_folders(model, &device.device, &folders, &encoding, shots, seed)
         }
-        None if arguments.model.is_some() => bail!(
+        None if !embedded::holds_features_of(model)? => bail!(
             "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
         ),
         None => Experiment::embedded(model, shots, seed).map(|experiment| Experiment {

@@ -16,14 +16,20 @@ pub fn command_line() -> String {
     told(&typed)
 }
 
+/// Options whose values are texts of the user's own: a slash in them separates nothing.
+const TEXTS: [&str; 2] = ["--positive-start", "--negative-start"];
+
 fn told(typed: &[String]) -> String {
     let mut arguments = Vec::new();
     let mut before = "";
     for argument in typed {
-        arguments.push(quoted(&match before == "--model" {
-            true => model(argument),
-            false => without_folders(argument),
-        }));
+        let told = match argument.split_once('=') {
+            Some((option, value)) if option.starts_with("--") => {
+                format!("{option}={}", value_of(option, value))
+            }
+            _ => value_of(before, argument),
+        };
+        arguments.push(quoted(&told));
         before = argument;
     }
     if arguments.is_empty() {
@@ -33,33 +39,36 @@ fn told(typed: &[String]) -> String {
     }
 }
 
-/// `scenes=/home/ann/scenes` is `scenes=scenes`.
-fn without_folders(argument: &str) -> String {
-    let (before, value) = match argument.split_once('=') {
-        Some(("--model", value)) => return format!("--model={}", model(value)),
-        Some((name, value)) => (format!("{name}="), value),
-        None => (String::new(), argument),
-    };
+/// What a report says of the value of an option.
+fn value_of(option: &str, value: &str) -> String {
+    match option {
+        // OWNER/NAME on the hub is said in full: it is public, and without its owner it names nothing.
+        "--model" if Repository::named_by(Path::new(value)).is_some() => value.to_owned(),
+        "--ood" => match value.split_once('=') {
+            Some((name, folder)) => format!("{name}={}", without_folders(folder)),
+            None => without_folders(value),
+        },
+        text if TEXTS.contains(&text) => value.to_owned(),
+        // Whatever else looks like a path may be one.
+        _ => without_folders(value),
+    }
+}
+
+/// `/home/ann/scenes` is `scenes`.
+fn without_folders(value: &str) -> String {
     if !value.contains(std::path::is_separator) && !value.contains('\\') {
-        return argument.to_owned();
+        return value.to_owned();
     }
-    let value = value.replace('\\', "/");
-    format!("{before}{}", last_name(Path::new(&value)))
+    last_name(Path::new(&value.replace('\\', "/")))
 }
 
-/// OWNER/NAME on the hub is said in full: it is public, and without its owner it names nothing.
-fn model(value: &str) -> String {
-    match Repository::named_by(Path::new(value)) {
-        Some(_) => value.to_owned(),
-        None => without_folders(value),
-    }
-}
-
+/// As a shell takes it for one word, whatever it holds.
 fn quoted(argument: &str) -> String {
-    if argument.contains(|c: char| c.is_whitespace() || c == '\'') {
-        format!("'{}'", argument.replace('\'', "'\\''"))
-    } else {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
         argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', "'\\''"))
     }
 }
 
@@ -69,15 +78,29 @@ mod tests {
 
     #[test]
     fn folders_are_left_out() {
-        for (typed, told) in [
-            ("--shots", "--shots"),
-            ("16", "16"),
-            ("/home/ann/photos/known/", "known"),
-            ("--data=/home/ann/my photos", "--data=my photos"),
-            ("scenes=../ann/scenes", "scenes=scenes"),
-            ("C:\\Users\\ann\\known", "known"),
+        for (typed, expected) in [
+            (&["--shots", "16"][..], "--shots 16"),
+            (&["--data", "/home/ann/photos/known/"], "--data known"),
+            (&["--data=/home/ann/my photos"], "'--data=my photos'"),
+            (&["--data", "/home/ann/d=secret/known"], "--data known"),
+            (&["--data=/home/ann/d=secret/known"], "--data=known"),
+            (&["--ood", "scenes=../ann/scenes"], "--ood scenes=scenes"),
+            (&["--ood=a&b=/home/ann/x=y/b"], "'--ood=a&b=b'"),
+            (&["--data", "C:\\Users\\ann\\known"], "--data known"),
+            (
+                &["--positive-start", "a photo/picture of a"],
+                "--positive-start 'a photo/picture of a'",
+            ),
+            (&["--negative-start=no/not"], "--negative-start=no/not"),
+            (&["--data", "$HOME;x"], "--data '$HOME;x'"),
+            (&["--ood", ""], "--ood ''"),
         ] {
-            assert_eq!(without_folders(typed), told);
+            let typed: Vec<String> = typed.iter().map(|&text| text.to_owned()).collect();
+            let said = told(&typed);
+            assert_eq!(
+                said,
+                format!("cargo run --release -p trainer -- {expected}")
+            );
         }
         let typed = |arguments: &[&str]| {
             let typed: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();

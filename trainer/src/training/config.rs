@@ -115,6 +115,8 @@ pub struct TrainingConfig {
 
 /// The most negative prompts a class; a bundle holds no more.
 const MOST_NEGATIVES: usize = 1_024;
+/// The largest rate, or weight of a part of a loss: losses are of the order of 1.
+const LARGEST_WEIGHT: f64 = 1e6;
 /// The most steps of a stage: days of work.
 const MOST_STEPS: usize = 10_000_000;
 
@@ -166,6 +168,10 @@ impl TrainingConfig {
             ensure!(
                 value.is_finite() && value >= 0.0,
                 "{option} {value}: give a number, 0 or more"
+            );
+            ensure!(
+                value <= LARGEST_WEIGHT,
+                "{option} {value}: give {LARGEST_WEIGHT} or less; beyond it the loss overflows or drowns everything else"
             );
         }
         Ok(())

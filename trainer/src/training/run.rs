@@ -17,7 +17,7 @@ use super::experiment::Experiment;
 use super::learner::ContextLearner;
 use super::positive::unit;
 use super::{locoop, negative, positive, probe};
-use crate::model::{ModelDirectory, TEXT_FILE};
+use crate::model::{ModelDirectory, TEXT_FILE, VOCABULARY_FILE};
 use crate::progress::Progress;
 
 /// Steps between two checkpoints of a stage.
@@ -339,6 +339,27 @@ fn run_stage(
 ///
 /// # Errors
 /// It has not, or the context has no tokens.
+/// Before anything is encoded: whether the model has a text tower and a vocabulary to learn prompts
+/// with, and room for the contexts.
+///
+/// # Errors
+/// What is missing, and the way out.
+pub fn check_text(model: &ModelDirectory, config: &TrainingConfig) -> Result<()> {
+    let text = &model.config.text;
+    if text.layers == 0 {
+        // `frozen_text_tower` says it in its own words.
+        return Ok(());
+    }
+    if !model.files().contains(&VOCABULARY_FILE) {
+        bail!(
+            "{} has no {VOCABULARY_FILE}: its text tower's tokens are not OpenAI's; put the merges that belong to it there, under that name",
+            model.path.display()
+        );
+    }
+    model.tokenizer()?;
+    check_lengths(text.context_length, config)
+}
+
 pub fn check_lengths(context_length: usize, config: &TrainingConfig) -> Result<()> {
     // [SOS], the context, one token of a name, the full stop and [EOS].
     let longest = context_length.saturating_sub(4);

@@ -78,7 +78,14 @@ pub fn grid(base: &TrainingConfig, axes: &[Axis]) -> Result<Vec<TrainingConfig>>
             .or_insert(serde_json::Value::Null);
     }
     let mut all = vec![settings];
-    for axis in axes {
+    for (index, axis) in axes.iter().enumerate() {
+        if axes[..index].iter().any(|other| other.name == axis.name) {
+            bail!("--try {}: give it once, with all values to try", axis.name);
+        }
+        let again = |place: usize| axis.values[..place].contains(&axis.values[place]);
+        if let Some(place) = (0..axis.values.len()).find(|&place| again(place)) {
+            bail!("--try {}: {} is there twice", axis.name, axis.values[place]);
+        }
         if let Some((name, why)) = FIXED.iter().find(|(name, _)| *name == axis.name) {
             bail!("--try {name}: {why}");
         }
@@ -93,6 +100,7 @@ pub fn grid(base: &TrainingConfig, axes: &[Axis]) -> Result<Vec<TrainingConfig>>
                             .as_object()
                             .into_iter()
                             .flat_map(|fields| fields.keys().map(String::as_str))
+                            .filter(|name| FIXED.iter().all(|(fixed, _)| fixed != name))
                             .collect();
                         bail!(
                             "there is no setting `{}`; the settings are {}",
