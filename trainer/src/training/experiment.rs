@@ -15,6 +15,7 @@ use crate::data::{self, few_shot, prompt_name};
 use crate::embedded;
 use crate::features::{FeatureCache, hexadecimal};
 use crate::model::ModelDirectory;
+use crate::progress::say_once;
 use crate::report::DataReport;
 
 /// Calibration needs this many images, or the 95 % threshold means little.
@@ -359,6 +360,7 @@ impl Experiment {
             shots,
             seed,
         )?;
+        experiment.notes.iter().for_each(|note| say_once(note));
         // The compact model was tuned on the whole training half. Photos of it score higher than
         // new ones: thresholds from them would refuse half of all ID photos. And it tells classes
         // left out from the others without a mistake there, by any settings: nothing to choose by.
