@@ -144,6 +144,8 @@ pub enum Report {
     },
     /// [`Order::Classes`] came to nothing; the old classes still count.
     ClassesRefused {
+        /// The names that were ordered.
+        names: Vec<String>,
         /// Why, and the way out.
         message: String,
     },

@@ -145,6 +145,38 @@ fn names_that_were_asked_for_outlive_the_worker() {
     );
 }
 
+/// The answer to a list is no answer to the one that was applied right after it.
+#[test]
+fn the_last_of_two_lists_stays_in_the_field() {
+    let stage = Stage::ready(&Options::default());
+    stage.browser.run(
+        "const area = document.querySelector('#classes');
+         const value = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value');
+         window.written = [];
+         Object.defineProperty(area, 'value', {
+             get() { return value.get.call(this); },
+             set(text) { window.written.push(text); value.set.call(this, text); },
+         });
+         for (const list of ['rocket\\nespresso', 'rocket\\nespresso\\nacorn']) {
+             area.value = list;
+             area.dispatchEvent(new Event('input'));
+             document.querySelector('#classes-apply').click();
+         }
+         window.written = [];",
+    );
+    stage.browser.wait(
+        "the last list",
+        120,
+        "return document.querySelector('#classes-count').textContent === '3'",
+    );
+    assert_eq!(
+        stage.browser.run("return window.written"),
+        json!(["rocket\nespresso\nacorn"])
+    );
+    let state = stage.text("#classes-state");
+    assert!(state.starts_with("Yours"), "{state}");
+}
+
 #[test]
 fn a_worker_that_always_dies_is_given_up_with_a_reason() {
     let stage = Stage::altered(&Options::default(), WORKER_DIES_SOON);

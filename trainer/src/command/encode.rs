@@ -7,8 +7,8 @@ use super::limits::ImageLimits;
 use crate::data::{self, Split};
 use crate::device::Devices;
 use crate::features::{
-    EncodeOptions, EncodeReport, FeatureCache, FeaturePrecision, Resume, Shard, Worker, encode,
-    is_finished, merge, select, unfinished,
+    EncodeOptions, EncodeReport, FeaturePrecision, Resume, Shard, Worker, encode, is_finished,
+    is_of_something_else, merge, select, unfinished,
 };
 use crate::output::shown;
 use crate::progress::{duration_text, say};
@@ -92,7 +92,7 @@ pub fn run(arguments: EncodeArguments) -> Result<()> {
 /// Fails where the file could not be put, or would be put in the place of something else.
 ///
 /// # Errors
-/// When `out` is a folder, or a file that holds no features.
+/// When `out` is a folder, or a file of something else.
 fn check_destination(out: &Path) -> Result<()> {
     if out.is_dir() {
         bail!(
@@ -101,10 +101,9 @@ fn check_destination(out: &Path) -> Result<()> {
             out.join("features.safetensors").display()
         );
     }
-    let holds_something = std::fs::metadata(out).is_ok_and(|file| file.is_file() && file.len() > 0);
-    if holds_something && let Err(error) = FeatureCache::open(out) {
+    if is_of_something_else(out) {
         bail!(
-            "{} is there already, is no whole feature file, and would be lost ({error:#}): give another --out, or move it away",
+            "{} is there already, is no feature file, and would be lost: give another --out, or move it away",
             out.display()
         );
     }

@@ -18,6 +18,7 @@
 //! the list). `docs/features.md` describes the format for readers in other languages.
 
 mod cache;
+mod destination;
 mod encode;
 mod journal;
 mod key;
@@ -34,6 +35,7 @@ mod usable;
 mod writer;
 
 pub use cache::FeatureCache;
+pub use destination::is_of_something_else;
 pub use encode::{EncodeOptions, EncodeReport, Resume, Worker, encode};
 pub use key::{feature_key, hexadecimal};
 pub use layout::FeaturePrecision;

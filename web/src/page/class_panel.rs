@@ -53,13 +53,14 @@ pub fn settle() {
     let _ = area.set_default_value(&area.value());
 }
 
-/// Shows the classes that count, and what the text tower cannot know of them.
-pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usize) {
+/// Shows the classes that count, and what the text tower cannot know of them. Where these are not the
+/// `last` that were applied, those stay in the field until they are answered.
+pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usize, last: bool) {
     let area: HtmlTextAreaElement = dom::by_id("classes");
     let typed = area
         .default_value()
         .is_ok_and(|default| default != area.value());
-    if !typed {
+    if !typed && last {
         area.set_value(&classes.join("\n"));
         settle();
     }
@@ -88,6 +89,9 @@ pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usi
         dom::element("li", "", &text)
     });
     dom::replace(&dom::by_id("classes-warnings"), warnings);
+    if !last {
+        show_busy();
+    }
 }
 
 /// Whether the bundle can take other names.

@@ -152,7 +152,7 @@ impl Session {
     async fn change_classes(&mut self, names: Vec<String>) {
         match self.features_of(&names).await {
             Ok(classes) => self.classes = classes,
-            Err(message) => return line::send(&Report::ClassesRefused { message }),
+            Err(message) => return line::send(&Report::ClassesRefused { names, message }),
         }
         let edited = names != self.manifest.classes;
         let outsiders = match edited {

@@ -46,12 +46,18 @@ impl App {
                 self.scored(changed, &unknown, photos);
             }
             Report::LoadingClasses { loaded, total } => class_panel::show_loading(loaded, total),
-            Report::ClassesRefused { message } => {
-                self.choosing = None;
+            Report::ClassesRefused { names, message } => {
+                // Where another list was applied after it, only the answer to that is of interest.
+                let last = self.choosing.as_ref().is_none_or(|asked| *asked == names);
+                if last {
+                    self.choosing = None;
+                }
                 if std::mem::take(&mut self.unconfirmed) {
                     self.back_to_own_classes();
                 }
-                class_panel::show_refusal(&message);
+                if last {
+                    class_panel::show_refusal(&message);
+                }
             }
             Report::DeviceLost { message } => self.device_lost(&message),
         }
@@ -97,7 +103,7 @@ impl App {
             (self.unapplied, self.choosing) = (false, None);
             // What was typed was for the other bundle.
             class_panel::settle();
-            class_panel::show(&self.classes, false, &[], opened.classes.len());
+            class_panel::show(&self.classes, false, &[], opened.classes.len(), true);
         }
         self.opened = Some(opened);
         self.show_settings();
@@ -124,7 +130,7 @@ impl App {
     pub(super) fn back_to_own_classes(&mut self) {
         let Some(opened) = &self.opened else { return };
         let own = opened.classes.clone();
-        class_panel::show(&own, false, &[], own.len());
+        class_panel::show(&own, false, &[], own.len(), self.choosing.is_none());
         (self.classes, self.edited) = (own, false);
         self.outsiders.clear();
         self.thresholds.clear();
@@ -220,7 +226,8 @@ impl App {
             .as_ref()
             .map_or(0, |opened| opened.classes.len());
         if !self.unapplied {
-            class_panel::show(&self.classes, self.edited, unknown, own);
+            let last = self.choosing.is_none();
+            class_panel::show(&self.classes, self.edited, unknown, own, last);
         }
         self.choose_usable_method();
         self.read_what_lacks();
