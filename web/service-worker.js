@@ -26,7 +26,8 @@ addEventListener("fetch", (event) => {
   const url = event.request.url.split(/[?#]/, 1)[0];
   if (event.request.method !== "GET" || !FILES.some((file) => address(file) === url)) return;
   event.respondWith((async () => {
-    const cache = await caches.open(kept);
-    return (await cache.match(url)) || fetch(event.request);
+    // A browser whose storage is broken still has the network.
+    const own = await caches.open(kept).then((cache) => cache.match(url)).catch(() => undefined);
+    return own || fetch(event.request);
   })());
 });

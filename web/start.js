@@ -27,7 +27,10 @@ function refuse(text, error) {
 }
 
 // A program that broke off answers nobody any more.
-const broke = (error) => error && refuse("The page's program stopped. Reload the page; photos have to be chosen again.", error);
+// What extensions do in the page is not its program's.
+const name = js.split("/").pop().replace(/\.js$/, "");
+const own = (error) => error instanceof WebAssembly.RuntimeError || String(error.stack || "").includes(name);
+const broke = (error) => error && own(error) && refuse("The page's program stopped. Reload the page; photos have to be chosen again.", error);
 
 if (typeof WebAssembly !== "object" || !WebAssembly.validate(simd)) {
   refuse("This browser has no WebAssembly with SIMD, which the model needs. Update it, or open the page in a current Chrome, Edge, Firefox or Safari.");

@@ -96,10 +96,9 @@ pub fn text(record: &Record) -> String {
     };
     let mut lines = vec![record.file.clone(), class];
     if let (Some(score), Some(threshold)) = (record.score, record.threshold) {
+        let [own, cut] = wording::beside(score, threshold);
         lines.push(format!(
-            "Score {}, threshold {} ({})",
-            wording::score(score),
-            wording::score(threshold),
+            "Score {own}, threshold {cut} ({})",
             record.method.as_deref().unwrap_or("unknown method")
         ));
     }
@@ -128,7 +127,7 @@ pub fn among_classes(none: f64, mut probabilities: Vec<f64>) -> Vec<f64> {
 /// A field of words. One that begins like a formula gets a mark before it, or a spreadsheet computes
 /// it: names of files come from strangers.
 fn words(field: &str) -> String {
-    match field.starts_with(['=', '+', '-', '@', '\t']) {
+    match field.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
         true => format!("'{field}"),
         false => field.to_owned(),
     }
@@ -188,6 +187,9 @@ mod tests {
         };
         for file in ["=1+1.jpg", "+1.jpg", "-1.jpg", "@a.jpg"] {
             assert!(named(file).contains(&format!("\r\n'{file},in,cup,-4.5,")));
+        }
+        for file in ["\r=1.jpg", "\n=1.jpg"] {
+            assert!(named(file).contains(&format!("\r\n\"'{file}\",in,cup,-4.5,")));
         }
         assert!(named("a=1.jpg").contains("\r\na=1.jpg,"));
     }

@@ -89,13 +89,36 @@ pub fn percent(fraction: f64) -> String {
 /// A score with four significant digits or so: with fewer, what is just below a threshold reads as if
 /// it were on it.
 pub fn score(score: f64) -> String {
-    let digits = match score.abs() {
+    with_digits(score, digits(score))
+}
+
+/// A score and its threshold: with as many digits more as it takes for two numbers not to read as one.
+pub fn beside(score: f64, threshold: f64) -> [String; 2] {
+    let texts =
+        |more: usize| [score, threshold].map(|value| with_digits(value, digits(value) + more));
+    let differ = |more: &usize| {
+        let [score, threshold] = texts(*more);
+        score != threshold
+    };
+    let more = match score == threshold {
+        true => 0,
+        false => (0..12).find(differ).unwrap_or(0),
+    };
+    texts(more)
+}
+
+/// Decimals of a score of this size.
+fn digits(score: f64) -> usize {
+    match score.abs() {
         size if size >= 100.0 => 1,
         size if size >= 10.0 => 2,
         size if size >= 0.1 => 3,
         size if size >= 0.01 => 4,
         _ => 5,
-    };
+    }
+}
+
+fn with_digits(score: f64, digits: usize) -> String {
     // A minus of the right width, and none before a zero.
     let text = format!("{score:.digits$}");
     match text.strip_prefix('-') {
@@ -159,6 +182,15 @@ mod tests {
         );
         assert!(rarity(0.012).contains("one scores"));
         assert!(rarity(0.04).starts_with("Unusual: of 100 photos that belong, 4 score"));
+    }
+
+    #[test]
+    fn what_is_below_a_threshold_never_reads_as_if_it_were_on_it() {
+        assert_eq!(beside(-4.64795, -4.64791), ["−4.64795", "−4.64791"]);
+        assert_eq!(beside(-4.7, -4.648), ["−4.700", "−4.648"]);
+        assert_eq!(beside(0.392, 0.392), ["0.392", "0.392"]);
+        let [score, threshold] = beside(0.1 + 1e-9, 0.1);
+        assert_ne!(score, threshold);
     }
 
     #[test]

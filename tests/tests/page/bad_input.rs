@@ -50,6 +50,35 @@ fn bad_files_get_clear_cards() {
     stage.browser.screenshot("bad-files");
 }
 
+/// An extension's script that fails in the page says nothing of the page's own program.
+#[test]
+fn strangers_errors_do_not_end_the_page() {
+    let stage = Stage::ready(&Options::default());
+    stage.browser.run(
+        "Promise.reject(new Error('foreign'));
+         setTimeout(() => { throw new Error('foreign'); });",
+    );
+    stage.show(&[sample("coffee.jpg")], 120);
+    assert_eq!(stage.banner().0, "");
+    // A file that no photo is as large as is refused before it is read.
+    stage.browser.run(
+        "const part = new Uint8Array(1 << 20);
+         const given = new DataTransfer();
+         given.items.add(new File(Array(501).fill(part), 'film.mp4'));
+         const input = document.querySelector('#photos');
+         input.files = given.files;
+         input.dispatchEvent(new Event('change'));",
+    );
+    stage.browser.wait(
+        "the file's card",
+        120,
+        "return document.querySelectorAll('.card').length === 2",
+    );
+    let card = stage.card("film.mp4");
+    assert_eq!(card["verdict"], "error", "{card}");
+    assert!(card["text"].as_str().unwrap().contains("525 MB"), "{card}");
+}
+
 #[test]
 fn a_damaged_bundle_is_refused() {
     let bundle = other_bundle(|folder| {

@@ -1,8 +1,10 @@
 //! Other bundles than the page's own: what they lack, and what becomes of photos that are there already.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
+use shared::bundle::{Precision, decode_tensors, encode_tensors, sha256_hex, tensor_name};
 
 use super::parity::{agree, predicted};
 use super::patches::learned;
@@ -49,6 +51,65 @@ fn a_bundle_of_no_method_that_can_be_scored_is_refused() {
     );
     let state = "return document.querySelector('#device-line').dataset.state";
     assert_eq!(stage.browser.run(state), "failed");
+}
+
+/// Puts other bytes into the file of a role, under the hash that they have.
+fn put(folder: &Path, role: &str, change: impl FnOnce(&[u8]) -> Vec<u8>) {
+    let file = folder.join("bundle.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let files = manifest["files"].as_array_mut().unwrap();
+    let entry = files
+        .iter_mut()
+        .find(|entry| entry["role"] == role)
+        .unwrap();
+    let name = entry["name"].as_str().unwrap().to_owned();
+    let bytes = change(&fs::read(folder.join(&name)).unwrap());
+    fs::remove_file(folder.join(&name)).unwrap();
+    let hash = sha256_hex(&bytes);
+    let name = name.replace(
+        name.rsplit('-').next().unwrap().split('.').next().unwrap(),
+        &hash[..16],
+    );
+    (entry["name"], entry["bytes"]) = (json!(name), json!(bytes.len()));
+    entry["sha256"] = json!(hash);
+    fs::write(folder.join(name), bytes).unwrap();
+    fs::write(file, manifest.to_string()).unwrap();
+}
+
+/// Parts that are each whole and do not belong together would give scores of something else.
+#[test]
+fn parts_that_do_not_belong_together_take_no_names() {
+    let shorter = other_bundle(|folder| {
+        put(folder, "vocabulary", |bytes| {
+            let text = std::str::from_utf8(bytes).unwrap().trim_end();
+            let (but_one, _) = text.rsplit_once('\n').unwrap();
+            format!("{but_one}\n").into_bytes()
+        });
+    });
+    let more_contexts = other_bundle(|folder| {
+        put(folder, "prompts", |bytes| {
+            let mut tensors = decode_tensors("prompts", bytes).unwrap();
+            let context = tensors.get_mut(tensor_name::NEGATIVE_CONTEXT).unwrap();
+            let of_one = context.values.len() / context.shape[0];
+            context.values.extend_from_within(..of_one);
+            context.shape[0] += 1;
+            encode_tensors(&tensors, Precision::F32).unwrap()
+        });
+    });
+    for (bundle, said) in [
+        (shorter, "do not belong together"),
+        (more_contexts, "3 contexts as"),
+    ] {
+        let stage = Stage::open_with(&Options::default(), Some(bundle.path()));
+        stage.wait_ready(300);
+        let own = stage.text("#classes-count");
+        stage.browser.run_with(APPLY, json!(["espresso\nacorn"]));
+        let script = format!(
+            "return document.querySelector('#classes-warnings').textContent.includes('{said}')"
+        );
+        stage.browser.wait("a reason", 120, &script);
+        assert_eq!(stage.text("#classes-count"), own);
+    }
 }
 
 /// The worker that had the edited classes is gone, and the next one cannot have their text tower.

@@ -123,8 +123,15 @@ impl Card {
         &self.root
     }
 
-    /// Shows the thumbnail at this address.
+    /// Shows the thumbnail at this address. One that is there already stays as it is: a card that is
+    /// out of sight has put its own away.
     pub fn show_thumbnail(&self, address: &str, file: &str) {
+        if ["src", "data-src"]
+            .iter()
+            .any(|name| self.image.has_attribute(name))
+        {
+            return;
+        }
         self.image.set_src(address);
         self.image.set_alt(file);
     }
@@ -266,10 +273,7 @@ impl Card {
             "--at",
             &format!("{:.2}%", share(explanation.score)),
         );
-        let (own, cut) = (
-            wording::score(explanation.score),
-            wording::score(standard.threshold),
-        );
+        let [own, cut] = wording::beside(explanation.score, standard.threshold);
         let relation = if verdict == Verdict::In {
             "at or above"
         } else {

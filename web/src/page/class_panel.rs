@@ -8,6 +8,9 @@ use web_sys::{Element, Event, HtmlButtonElement, HtmlElement, HtmlTextAreaElemen
 use super::app::{self, App};
 use super::dom;
 
+/// Warnings about class names that are spelled out: all of them are read aloud.
+const MOST_WARNINGS: usize = 10;
+
 /// Listens.
 pub fn start() {
     dom::on(
@@ -75,7 +78,7 @@ pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usi
         String::new()
     };
     show_state(&state);
-    let warnings = unknown.iter().map(|unknown| {
+    let warnings = unknown.iter().take(MOST_WARNINGS).map(|unknown| {
         let words: Vec<String> = unknown
             .words
             .iter()
@@ -88,7 +91,12 @@ pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usi
         );
         dom::element("li", "", &text)
     });
-    dom::replace(&dom::by_id("classes-warnings"), warnings);
+    let more = unknown.len().saturating_sub(MOST_WARNINGS);
+    let more = (more > 0).then(|| {
+        let text = format!("And so of {more} more.");
+        dom::element("li", "", &text)
+    });
+    dom::replace(&dom::by_id("classes-warnings"), warnings.chain(more));
     if !last {
         show_busy();
     }

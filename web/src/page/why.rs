@@ -123,10 +123,7 @@ fn summary(photo: &Photo, standard: &Standard) -> String {
         (Some(positive), None) => format!("Its cosine with the nearest prompt is {positive:.2}."),
         _ => String::new(),
     };
-    let (own, cut) = (
-        wording::score(explanation.score),
-        wording::score(standard.threshold),
-    );
+    let [own, cut] = wording::beside(explanation.score, standard.threshold);
     let verdict = if explanation.score >= standard.threshold {
         format!(
             "In, as {class}: {} gives it {own}, and the threshold is {cut}.",
@@ -203,12 +200,12 @@ fn show_similarity(standard: &Standard, photo: Option<&Photo>) {
             dashed: true,
         });
     }
-    let svg = standard
-        .opened
-        .figures
-        .similarity
-        .as_ref()
-        .map(|figure| plot::histogram(figure, &marks));
+    // Prompts of edited classes are others than those the bundle measured.
+    let figure = match standard.outsiders {
+        None => standard.opened.figures.similarity.as_ref(),
+        Some(_) => None,
+    };
+    let svg = figure.map(|figure| plot::histogram(figure, &marks));
     let caption = "Cosine with the nearest prompt of each kind, over the photos that the model was tried on. The full line is this photo and the positive prompts, the broken line this photo and the negative ones.";
     dom::fill_figure("figure-similarity", &svg.unwrap_or_default(), caption);
 }

@@ -47,6 +47,7 @@ impl Arrivals {
                 files: RefCell::default(),
                 total: waiting.iter().map(|entry| entry.bytes).sum(),
                 told: Cell::new(0),
+                over: Cell::new(false),
                 report,
             }),
             waiting,
@@ -159,7 +160,15 @@ struct Progress {
     files: RefCell<Vec<u64>>,
     total: u64,
     told: Cell<u64>,
+    /// Nobody waits for the files any more: what goes on coming is kept, and not told.
+    over: Cell<bool>,
     report: fn(u64, u64) -> Report,
+}
+
+impl Drop for Arrivals {
+    fn drop(&mut self) {
+        self.progress.over.set(true);
+    }
 }
 
 impl Progress {
@@ -177,6 +186,9 @@ impl Progress {
             }
             files.iter().sum()
         };
+        if self.over.get() {
+            return;
+        }
         // What has to be fetched anew is less than what was told.
         if self.told.get().abs_diff(loaded) >= STEP || loaded == self.total {
             self.told.set(loaded);

@@ -19,8 +19,10 @@ pub fn now() -> f64 {
 /// Bytes of WASM memory that this worker has taken so far.
 pub fn memory() -> u64 {
     let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
-    let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();
-    u64::from(buffer.byte_length())
+    // As a number: four gigabytes are one too many for 32 bits.
+    field(&memory.buffer(), "byteLength")
+        .as_f64()
+        .unwrap_or_default() as u64
 }
 
 /// A field of a JavaScript object, `undefined` when it is not there.

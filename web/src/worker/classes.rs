@@ -96,6 +96,12 @@ impl TextSide {
             .text(Role::Vocabulary)
             .map_err(|error| said(&error))?;
         let tokenizer = Tokenizer::from_vocabulary(vocabulary).map_err(|error| said(&error))?;
+        let (makes, takes) = (tokenizer.vocabulary_size(), config.text.vocabulary_size);
+        if makes != takes {
+            return Err(format!(
+                "The vocabulary of this bundle makes {makes} tokens, and its text tower has embeddings for {takes}: they do not belong together. Export the bundle again."
+            ));
+        }
         let words = bundle.text(Role::Words).ok().map(KnownWords::parse);
         let width = tower.width();
         let context = |name: &str| {
@@ -130,14 +136,27 @@ impl TextSide {
             }
             Ok(tower.enter(values, shape))
         };
-        let behind = |name| {
+        // As many as the bundle's own classes have of them, or scores of others would be of something
+        // else.
+        let behind = |name: &'static str, of_class: &[f32]| {
             let (values, shape) = context(name)?;
+            let features = bundle.manifest.classes.len() * own.embed_dim;
+            let expected = of_class.len() / features.max(1);
+            if shape[0] != expected {
+                return Err(format!(
+                    "This bundle holds {} contexts as `{name}`, and its classes have features of {expected}. Export it again.",
+                    shape[0]
+                ));
+            }
             enter(values, shape)
         };
-        let positive = behind(tensor_name::POSITIVE_CONTEXT)?;
-        let behind_if = |wanted: bool, name| wanted.then(|| behind(name)).transpose();
-        let negative = behind_if(!own.negative.is_empty(), tensor_name::NEGATIVE_CONTEXT)?;
-        let locoop = behind_if(!own.locoop.is_empty(), tensor_name::LOCOOP_CONTEXT)?;
+        let positive = behind(tensor_name::POSITIVE_CONTEXT, &own.positive)?;
+        let behind_if = |name, of_class: &[f32]| {
+            let wanted = !of_class.is_empty();
+            wanted.then(|| behind(name, of_class)).transpose()
+        };
+        let negative = behind_if(tensor_name::NEGATIVE_CONTEXT, &own.negative)?;
+        let locoop = behind_if(tensor_name::LOCOOP_CONTEXT, &own.locoop)?;
         let by_hand = || {
             let words = template::PHOTO.trim_end_matches("{}.");
             let words = tower.tokenizer.encode(words);

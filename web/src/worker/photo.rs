@@ -23,11 +23,22 @@ pub struct Decoded {
     pub note: Option<String>,
 }
 
+/// No photo of as many pixels as are read takes more bytes than this.
+const MOST_BYTES: f64 = 500e6;
+
 /// Decodes a file. What the crate `image` cannot, the browser may.
 ///
 /// # Errors
 /// Why not, with the way out.
 pub async fn read(blob: &Blob) -> Result<Decoded, String> {
+    // A video that was dropped among the photos, say: its bytes would be copied twice to find that out.
+    if blob.size() > MOST_BYTES {
+        return Err(format!(
+            "The file has {:.0} MB, and the page reads images of up to {:.0}. Save it smaller, as JPEG.",
+            blob.size() / 1e6,
+            MOST_BYTES / 1e6
+        ));
+    }
     let mut bytes = Vec::new();
     download::copy(blob, &mut bytes).await.map_err(|error| {
         format!(

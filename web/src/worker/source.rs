@@ -153,6 +153,9 @@ impl Source {
             let broke_off = matches!(failure, Failure::Network(_)) && download.is_begun();
             if let Some(blob) = download.blob().filter(|_| broke_off) {
                 kept.put(&part, &blob).await;
+            } else if resumed && !matches!(failure, Failure::Network(_)) {
+                // The part does not fit what is there now; the next try begins anew.
+                kept.forget(&part).await;
             }
             return Err(failure.explain(&address, own));
         }

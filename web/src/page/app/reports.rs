@@ -100,7 +100,7 @@ impl App {
         bundle_panel::show(&opened, self.source.is_some());
         let edited = self.edited;
         if !same {
-            (self.unapplied, self.choosing) = (false, None);
+            (self.unapplied, self.unconfirmed, self.choosing) = (false, false, None);
             // What was typed was for the other bundle.
             class_panel::settle();
             class_panel::show(&self.classes, false, &[], opened.classes.len(), true);
@@ -160,14 +160,22 @@ impl App {
 
     /// What another life of this tab will need.
     pub fn kept(&self) -> reload::Kept {
+        // What the life before left, where this one has not come to it yet.
+        let left = self.left.as_ref();
+        let own = self.opened.as_ref().map(|opened| &opened.classes);
+        let asked = self.choosing.as_ref().filter(|names| Some(*names) != own);
+        let edited = self.edited.then_some(&self.classes);
+        let before = left.map(|left| &left.classes);
+        let before = before.filter(|names| !names.is_empty());
+        let classes = before.or(asked).or(edited);
         reload::Kept {
-            photos: self.photos.len(),
+            photos: match left {
+                Some(left) if self.photos.is_empty() => left.photos,
+                _ => self.photos.len(),
+            },
             method: self.method.clone(),
             device: self.device,
-            classes: match self.edited {
-                true => self.classes.clone(),
-                false => Vec::new(),
-            },
+            classes: classes.cloned().unwrap_or_default(),
         }
     }
 
