@@ -453,6 +453,51 @@ fn samples_are_one_click_away() {
     );
 }
 
+/// What a key did may hide the button that it was pressed on; the next key has a place all the same.
+#[test]
+fn the_keyboard_always_has_a_place() {
+    let stage = Stage::ready(&Options::default());
+    let press = |selector: &str, ready: &str, place: &str| {
+        stage.browser.wait(selector, 120, ready);
+        let focus = "document.querySelector(arguments[0]).focus()";
+        stage.browser.run_with(focus, json!([selector]));
+        stage.browser.press("\u{e007}");
+        let script = format!("return document.activeElement.id === '{place}'");
+        stage
+            .browser
+            .wait(&format!("{selector} to {place}"), 60, &script);
+    };
+    let enabled = |selector: &str| {
+        format!(
+            "const element = document.querySelector('{selector}'); return element && !element.disabled && element.offsetParent !== null"
+        )
+    };
+    press("#samples button", "return true", "tab-verdicts");
+    let card = "return document.querySelector('.card[data-verdict=in], .card[data-verdict=out]') && document.querySelector('#queue').hidden";
+    stage.browser.wait("a verdict", 120, card);
+    press(".card .act-why", "return true", "tab-why");
+    stage.browser.run(
+        "const slider = document.querySelector('#threshold');
+         slider.value = 900;
+         slider.dispatchEvent(new Event('input'));
+         slider.dispatchEvent(new Event('change'));
+         const area = document.querySelector('#classes');
+         area.value = 'espresso\\nacorn';
+         area.dispatchEvent(new Event('input'));",
+    );
+    press(
+        "#threshold-reset",
+        &enabled("#threshold-reset"),
+        "threshold",
+    );
+    press("#classes-apply", &enabled("#classes-apply"), "classes");
+    press("#classes-reset", &enabled("#classes-reset"), "classes");
+    stage
+        .browser
+        .run("document.querySelector('#tab-verdicts').click()");
+    press("#clear", &enabled("#clear"), "cards");
+}
+
 #[test]
 fn the_keyboard_alone_is_enough() {
     let stage = with_samples();

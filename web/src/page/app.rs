@@ -15,8 +15,8 @@ use web_sys::{Blob, Element, Event, EventTarget, File, HtmlElement, KeyboardEven
 use super::link::{Link, News};
 use super::photo::Photo;
 use super::{
-    bundle_panel, camera, card, class_panel, device_panel, dom, intake, method_panel, reload,
-    samples, tabs, take_away, threshold_panel, why,
+    bundle_panel, camera, card, class_panel, device_panel, dom, focus, intake, method_panel,
+    reload, samples, tabs, take_away, threshold_panel, why,
 };
 
 /// A bundle with the files that the user picked of it; `None` for the page's own.
@@ -79,6 +79,7 @@ pub fn start() {
     threshold_panel::start();
     method_panel::start();
     class_panel::start();
+    focus::start();
     device_panel::start();
     bundle_panel::start();
     take_away::start();

@@ -6,7 +6,7 @@ use web::wording;
 use web_sys::{Element, Event, HtmlButtonElement, HtmlElement, HtmlTextAreaElement, KeyboardEvent};
 
 use super::app::{self, App};
-use super::dom;
+use super::{dom, focus};
 
 /// Warnings about class names that are spelled out: all of them are read aloud.
 const MOST_WARNINGS: usize = 10;
@@ -71,7 +71,8 @@ pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usi
     dom::by_id::<Element>("classes-count").set_text_content(Some(&count));
     dom::by_id::<Element>("class-count").set_text_content(Some(&format!("the {count} classes")));
     dom::by_id::<HtmlButtonElement>("classes-apply").set_disabled(!typed);
-    dom::by_id::<HtmlElement>("classes-reset").set_hidden(!edited);
+    let reset: HtmlElement = dom::by_id("classes-reset");
+    focus::set_hidden(&reset, !edited);
     let state = if edited {
         format!("Yours; the bundle has {own}.")
     } else {
@@ -125,6 +126,8 @@ pub fn show_loading(loaded: u64, total: u64) {
         wording::bytes(loaded),
         wording::bytes(total)
     ));
+    // Nobody wants every part of a megabyte read aloud.
+    dom::set(&dom::by_id::<Element>("classes-state"), "aria-live", "off");
 }
 
 /// The list cannot be used.
@@ -138,5 +141,8 @@ pub fn show_refusal(message: &str) {
 }
 
 fn show_state(text: &str) {
-    dom::by_id::<Element>("classes-state").set_text_content(Some(text));
+    let state: Element = dom::by_id("classes-state");
+    // A missing attribute is no reason to fail.
+    let _ = state.remove_attribute("aria-live");
+    state.set_text_content(Some(text));
 }

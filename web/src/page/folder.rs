@@ -16,14 +16,36 @@ pub fn is_folder(entry: &JsValue) -> bool {
     entry.unchecked_ref::<FileSystemEntry>().is_directory()
 }
 
-/// The files among and below `entries`, and whether there are more than [`MOST_FILES`].
+/// What a drop of folders holds.
+#[derive(Default)]
+pub struct Dropped {
+    pub files: Vec<File>,
+    /// Whether there are more than [`MOST_FILES`].
+    pub cut: bool,
+    /// Files that the browser could not give: locked ones, and links that lead nowhere.
+    pub unreadable: usize,
+}
+
+impl From<Vec<File>> for Dropped {
+    fn from(files: Vec<File>) -> Self {
+        Self {
+            files,
+            ..Self::default()
+        }
+    }
+}
+
+/// The files among and below `entries`.
 ///
 /// # Errors
-/// The browser's, when it does not give a file.
-pub async fn files(entries: Vec<JsValue>) -> Result<(Vec<File>, bool), JsValue> {
+/// The browser's, when it does not list a folder.
+pub async fn files(entries: Vec<JsValue>) -> Result<Dropped, JsValue> {
     let mut waiting = entries;
-    let mut files = Vec::new();
-    let mut cut = false;
+    let Dropped {
+        mut files,
+        mut cut,
+        mut unreadable,
+    } = Dropped::default();
     while let Some(entry) = waiting.pop() {
         if files.len() >= MOST_FILES {
             cut = true;
@@ -43,11 +65,18 @@ pub async fn files(entries: Vec<JsValue>) -> Result<(Vec<File>, bool), JsValue> 
                 waiting.extend(part.iter());
             }
         } else {
-            files.push(file(&entry.unchecked_into()).await?);
+            match file(&entry.unchecked_into()).await {
+                Ok(file) => files.push(file),
+                Err(_) => unreadable += 1,
+            }
         }
     }
     files.sort_by_key(File::name);
-    Ok((files, cut))
+    Ok(Dropped {
+        files,
+        cut,
+        unreadable,
+    })
 }
 
 async fn part(reader: &FileSystemDirectoryReader) -> Result<Array, JsValue> {

@@ -8,7 +8,8 @@ use web_sys::{
     HtmlElement, HtmlInputElement,
 };
 
-use super::{app, banner, dom, folder};
+use super::folder::{self, Dropped};
+use super::{app, banner, dom};
 
 /// Listens.
 pub fn start() {
@@ -20,7 +21,7 @@ pub fn start() {
             let files = input.files().map(|list| files(&list)).unwrap_or_default();
             // The same file again counts as a change.
             input.set_value("");
-            take(files, from_folder, false);
+            take(files.into(), from_folder);
         });
     }
     start_dropping();
@@ -28,8 +29,13 @@ pub fn start() {
 }
 
 /// Takes files in. Of a folder, what is no image by name or type is left out, and said; and so is that
-/// it holds more files, which were not read.
-fn take(files: Vec<File>, from_folder: bool, cut: bool) {
+/// it holds more files, or some that could not be read.
+fn take(dropped: Dropped, from_folder: bool) {
+    let Dropped {
+        files,
+        cut,
+        unreadable,
+    } = dropped;
     let count = files.len();
     let photos: Vec<(String, Blob)> = files
         .into_iter()
@@ -42,6 +48,11 @@ fn take(files: Vec<File>, from_folder: bool, cut: bool) {
             "This folder holds more than {} files, and the rest was not read: use the button “Folder” for all of them. ",
             folder::MOST_FILES
         );
+    }
+    if unreadable > 0 {
+        text.push_str(&format!(
+            "{unreadable} of its files could not be read: they may be locked, or links that lead nowhere. "
+        ));
     }
     if from_folder && photos.len() < count {
         text.push_str(&format!(
@@ -116,12 +127,12 @@ fn drop_in(data: &DataTransfer) {
         .collect();
     let plain = data.files().map(|list| files(&list)).unwrap_or_default();
     if !entries.iter().any(folder::is_folder) {
-        take(plain, false, false);
+        take(plain.into(), false);
         return;
     }
     spawn_local(async move {
         match folder::files(entries).await {
-            Ok((files, cut)) => take(files, true, cut),
+            Ok(dropped) => take(dropped, true),
             Err(error) => {
                 let text = format!(
                     "The folder could not be read ({}). Use the button “Folder”.",
@@ -154,7 +165,7 @@ fn start_pasting() {
         let pasted = pasted.map(|list| files(&list)).unwrap_or_default();
         if !pasted.is_empty() {
             event.prevent_default();
-            take(pasted, false, false);
+            take(pasted.into(), false);
         }
     });
     dom::on(&dom::by_id::<HtmlElement>("paste"), "click", |_: Event| {

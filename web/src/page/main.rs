@@ -21,6 +21,7 @@ mod device_panel;
 #[cfg(target_arch = "wasm32")]
 mod dom;
 #[cfg(target_arch = "wasm32")]
+mod focus;
 mod folder;
 #[cfg(target_arch = "wasm32")]
 mod frame;

@@ -4,7 +4,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Blob, Element, Event, HtmlImageElement, Response};
 
-use super::{app, banner, dom};
+use super::{app, banner, dom, focus};
 
 /// File name and description of each.
 const SAMPLES: [(&str, &str); 7] = [
@@ -33,10 +33,16 @@ pub fn start() {
         dom::append(&button, &image);
         dom::append(&item, &button);
         dom::append(&list, &item);
+        let own = button.clone();
         dom::on(&button, "click", move |_: Event| {
+            let own = own.clone();
             spawn_local(async move {
                 match fetch(file).await {
-                    Ok(blob) => app::add_photos(vec![(file.to_owned(), blob)]),
+                    Ok(blob) => {
+                        app::add_photos(vec![(file.to_owned(), blob)]);
+                        // The samples leave when there are photos.
+                        focus::go_on_after(&own);
+                    }
                     Err(error) => banner::show(
                         "samples",
                         "trouble",

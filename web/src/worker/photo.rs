@@ -58,10 +58,11 @@ pub async fn read(blob: &Blob) -> Result<Decoded, String> {
         ) => {
             drop(bytes);
             match by_browser(blob, &limits).await {
-                Ok(image) => Ok(Decoded {
+                Ok(Ok(image)) => Ok(Decoded {
                     image,
                     note: Some("Decoded by the browser.".to_owned()),
                 }),
+                Ok(Err(too_large)) => Err(sentence(&too_large)),
                 Err(_) => Err(sentence(&error)),
             }
         }
@@ -93,7 +94,11 @@ fn sentence(error: &ImageError) -> String {
     }
 }
 
-async fn by_browser(blob: &Blob, limits: &DecodeLimits) -> Result<RgbImage, JsValue> {
+/// What the browser makes of it, if that is not too large.
+async fn by_browser(
+    blob: &Blob,
+    limits: &DecodeLimits,
+) -> Result<Result<RgbImage, ImageError>, JsValue> {
     let bitmap = JsFuture::from(browser::scope().create_image_bitmap_with_blob(blob)?).await?;
     let bitmap: ImageBitmap = bitmap.dyn_into()?;
     let image = pixels(&bitmap, limits);
@@ -102,10 +107,19 @@ async fn by_browser(blob: &Blob, limits: &DecodeLimits) -> Result<RgbImage, JsVa
     image
 }
 
-fn pixels(bitmap: &ImageBitmap, limits: &DecodeLimits) -> Result<RgbImage, JsValue> {
+fn pixels(
+    bitmap: &ImageBitmap,
+    limits: &DecodeLimits,
+) -> Result<Result<RgbImage, ImageError>, JsValue> {
     let (width, height) = (bitmap.width(), bitmap.height());
-    if u64::from(width) * u64::from(height) > limits.max_pixels {
-        return Err(JsValue::from_str("too large"));
+    let (pixels, limit) = (u64::from(width) * u64::from(height), limits.max_pixels);
+    if pixels > limit {
+        return Ok(Err(ImageError::TooLarge {
+            width,
+            height,
+            pixels,
+            limit,
+        }));
     }
     let canvas = OffscreenCanvas::new(width, height)?;
     let context = canvas.get_context("2d")?.ok_or("no canvas")?;
@@ -113,7 +127,7 @@ fn pixels(bitmap: &ImageBitmap, limits: &DecodeLimits) -> Result<RgbImage, JsVal
     context.draw_image_with_image_bitmap(bitmap, 0.0, 0.0)?;
     let data = context.get_image_data(0.0, 0.0, f64::from(width), f64::from(height))?;
     canvas.set_width(0);
-    from_rgba(width, height, &data.data().0).map_err(|error| JsValue::from_str(&error.to_string()))
+    Ok(from_rgba(width, height, &data.data().0))
 }
 
 /// A small JPEG of the whole photo.
