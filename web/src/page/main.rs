@@ -22,6 +22,7 @@ mod device_panel;
 mod dom;
 #[cfg(target_arch = "wasm32")]
 mod focus;
+#[cfg(target_arch = "wasm32")]
 mod folder;
 #[cfg(target_arch = "wasm32")]
 mod frame;
