@@ -70,15 +70,12 @@ pub struct EvalArguments {
 fn check_destinations(arguments: &EvalArguments) -> Result<()> {
     let (json, html) = (&arguments.json, &arguments.html);
     for (option, path) in [("--json", json), ("--html", html)] {
-        if let Some(path) = path.as_deref().filter(|path| path.is_dir()) {
-            bail!(
-                "{option} {} is a folder: give the file that is to be written",
-                path.display()
-            );
+        if let Some(path) = path {
+            output::check_file_place(path).map_err(|error| anyhow!("{option}: {error:#}"))?;
         }
     }
     if let (Some(json), Some(html)) = (json, html)
-        && json == html
+        && output::are_one_file(json, html)
         && !output::is_special(json)
     {
         bail!(

@@ -94,6 +94,8 @@ mod tests {
             (&["--negative-start=no/not"], "--negative-start=no/not"),
             (&["--data", "$HOME;x"], "--data '$HOME;x'"),
             (&["--ood", ""], "--ood ''"),
+            (&["--data", "/home/ann/.."], "--data .."),
+            (&["--out", "a;b&c<d>*#~"], "--out 'a;b&c<d>*#~'"),
         ] {
             let typed: Vec<String> = typed.iter().map(|&text| text.to_owned()).collect();
             let said = told(&typed);

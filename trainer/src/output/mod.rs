@@ -298,10 +298,51 @@ pub fn shown(path: &Path) -> String {
 }
 
 /// The last part of a path: all that files which are passed on (bundles, reports, tables) say of
-/// where a user's files are.
+/// where a user's files are. Of `/home/ann/..` it is the dots.
 pub fn last_name(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(|| shown(path), |name| name.to_string_lossy().into_owned())
+    let last = path.components().next_back();
+    last.map_or_else(String::new, |last| {
+        last.as_os_str().to_string_lossy().into_owned()
+    })
+}
+
+/// Fails when [`write_file()`] could not write `path`: before work whose result is to go there.
+///
+/// # Errors
+/// When a folder has that name, a part of the path is a file, or the system lets nothing be written.
+pub fn check_file_place(path: &Path) -> Result<()> {
+    if is_special(path) {
+        return Ok(());
+    }
+    let path = &*behind_links(path);
+    let failed = |error| explain(error, "write", path);
+    if path.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    // The folders that are missing are made when there is something to write.
+    let parent = parent_of(path);
+    let there = parent.ancestors().find(|folder| folder.exists());
+    let there = match there {
+        Some(folder) if !folder.is_dir() => {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
+        Some(folder) => folder,
+        None => Path::new("."),
+    };
+    tempfile::tempfile_in(there).map(drop).map_err(failed)
+}
+
+/// Whether both paths lead to one file, be it there or not.
+pub fn are_one_file(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let path = behind_links(path);
+        let parent = parent_of(&path);
+        let parent = (parent.canonicalize())
+            .or_else(|_| std::path::absolute(&parent))
+            .unwrap_or(parent);
+        parent.join(path.file_name().unwrap_or_default())
+    };
+    place(one) == place(other)
 }
 
 /// Fails when `path` names something that exists and is not a folder, or nothing at all.
@@ -553,6 +594,64 @@ mod tests {
         writer.finish().unwrap();
         assert_eq!(fs::read(there.join("a")).unwrap(), b"1");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn places_that_cannot_be_written_to_are_told_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = |name: &str| folder.path().join(name);
+        fs::create_dir(below("photos")).unwrap();
+        fs::write(below("file"), b"").unwrap();
+        for free in ["file", "new.json", "photos/new.json", "a/b/new.json"] {
+            check_file_place(&below(free)).unwrap();
+        }
+        for (taken, said) in [
+            ("photos", "it is a folder"),
+            ("file/a.json", "a part of this path is a file"),
+            ("file/a/b.json", "a part of this path is a file"),
+        ] {
+            let error = check_file_place(&below(taken)).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(
+                error.contains(said) && error.contains("cannot write"),
+                "{error}"
+            );
+        }
+        // Nothing is made by asking.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(below("photos")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_file_is_known_however_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = |name: &str| folder.path().join(name);
+        fs::create_dir(below("photos")).unwrap();
+        for (one, other) in [("a", "a"), ("a", "photos/../a"), ("absent/a", "absent/./a")] {
+            assert!(are_one_file(&below(one), &below(other)), "{one} {other}");
+        }
+        assert!(are_one_file(Path::new("absent"), Path::new("./absent")));
+        assert!(!are_one_file(&below("a"), &below("photos/a")));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("a", below("link")).unwrap();
+            assert!(are_one_file(&below("a"), &below("link")));
+        }
+    }
+
+    #[test]
+    fn the_folders_above_are_left_out() {
+        for (path, last) in [
+            ("/home/ann/photos/", "photos"),
+            ("photos", "photos"),
+            ("/home/ann/..", ".."),
+            ("/home/ann/.", "ann"),
+            ("..", ".."),
+            (".", "."),
+            ("", ""),
+        ] {
+            assert_eq!(last_name(Path::new(path)), last, "{path}");
+        }
     }
 
     #[cfg(target_os = "linux")]
