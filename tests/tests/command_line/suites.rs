@@ -364,7 +364,7 @@ fn a_no_tower_is_learned_from_captions_and_scored() {
     let (model, work) = (place.path("model"), place.path("work"));
     let learn = || {
         let own = ["clipn", "--data", &captioned, "--out", &model, "--work"];
-        let few = "--steps 3 --batch 6 --prompts 2 --device cpu";
+        let few = "--steps 3 --batch 100 --prompts 2 --device cpu";
         let few: Vec<&str> = few.split_whitespace().collect();
         trainer(&[&own[..], &[work.as_str()], &few].concat())
     };
@@ -384,6 +384,7 @@ fn a_no_tower_is_learned_from_captions_and_scored() {
     assert!(
         card.contains("The \"no\" text tower")
             && card.contains("2 \"no\" prompts")
+            && card.contains("3 steps of 16 pairs")
             && card.contains("Of 2 pairs held out")
             && card.contains("EfficientNet-Lite0: TensorFlow TPU models"),
         "{card}"

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::model::{IMAGE_FILE, TEXT_FILE};
+use crate::model::{CONFIG_FILE, IMAGE_FILE, MODEL};
 
 /// A configuration, and weight files by the names that go with it, best first. open_clip comes
 /// first: its repositories often hold the same model for `transformers` or timm as well, and timm's
@@ -107,21 +107,26 @@ impl CheckpointFiles {
 }
 
 fn only_candidate(names: &[String], place: &str) -> Result<String> {
+    let has = |name: &str| names.iter().any(|there| there == name);
     let mut candidates: Vec<_> = names
         .iter()
         .filter(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)))
         .collect();
     candidates.sort();
+    // As `import`, `lit` and `clipn` write them, with one tower or several.
+    let all = names.iter().cloned().collect();
+    let is_own = |name: &&String| (MODEL.holds)(name, &all);
+    if has(CONFIG_FILE) && has(IMAGE_FILE) && candidates.iter().all(is_own) {
+        bail!(
+            "{place} is a model directory already, which needs no import: give the folder to --model"
+        );
+    }
     match candidates.as_slice() {
         [only] => Ok((*only).clone()),
         [] => bail!(
             "{place} holds no checkpoint: expected {} (as `transformers` and open_clip write them), or one .safetensors, .pt, .pth or .bin file",
             LAYOUTS.map(|(_, files)| files.join(", ")).join(", ")
         ),
-        // As `import` and `lit` write them.
-        [image, text] if *image == IMAGE_FILE && *text == TEXT_FILE => {
-            bail!("{place} is a model directory already, which needs no import: give it to --model")
-        }
         many => bail!(
             "{place} holds {} files that could be the checkpoint: give the file itself ({})",
             many.len(),
@@ -254,6 +259,24 @@ mod tests {
             error.contains("the place holds no checkpoint") && error.contains("pytorch_model.bin"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_model_directory_is_known() {
+        let image = ["config.json", "image.safetensors", "MODEL_CARD.md"];
+        let text = ["text.safetensors", "vocabulary.txt"];
+        let more = ["no_text.safetensors", "classifier.safetensors"];
+        for names in [
+            &image[..],
+            &[&image[..], &text].concat(),
+            &[&image[..], &text, &more].concat(),
+        ] {
+            let error = choose(names).unwrap_err().to_string();
+            assert!(error.contains("is a model directory already"), "{error}");
+        }
+        assert_eq!(chosen(&image[1..]).1, one("image.safetensors"));
+        let error = choose(&[&image[..], &["own.pt"]].concat()).unwrap_err();
+        assert!(error.to_string().contains("give the file itself"));
     }
 
     #[test]

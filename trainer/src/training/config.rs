@@ -170,10 +170,47 @@ impl TrainingConfig {
                 "{option} {value}: give a number, 0 or more"
             );
             ensure!(
-                value <= LARGEST_WEIGHT,
-                "{option} {value}: give {LARGEST_WEIGHT} or less; beyond it the loss overflows or drowns everything else"
+                value <= LARGEST_WEIGHT || option == "--activation-memory",
+                "{option} {value}: give {LARGEST_WEIGHT} or less; beyond it what is learned overflows"
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        training: TrainingConfig,
+    }
+
+    #[test]
+    fn weights_and_rates_are_bounded_and_named() {
+        let told = |option: &str, value: &str| {
+            let line = Line::try_parse_from(["trainer", &format!("{option}={value}")]);
+            let checked = line.expect("a number").training.check();
+            checked.map_err(|error| error.to_string())
+        };
+        for option in [
+            "--positive-rate",
+            "--negative-rate",
+            "--beta",
+            "--gamma",
+            "--delta",
+            "--epsilon",
+        ] {
+            told(option, "10000").unwrap();
+            for wrong in ["1e38", "-1", "nan", "inf"] {
+                let error = told(option, wrong).unwrap_err();
+                assert!(error.starts_with(&format!("{option} ")), "{error}");
+            }
+        }
+        told("--activation-memory", "1e7").unwrap();
+        assert!(told("--activation-memory", "inf").is_err());
     }
 }
