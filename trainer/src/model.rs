@@ -134,8 +134,28 @@ impl ModelDirectory {
     }
 
     /// The tokenizer that belongs to the text tower.
+    ///
+    /// # Errors
+    /// When the model has no vocabulary, or another than its text tower was trained with.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         let file = self.path.join(VOCABULARY_FILE);
+        if !self.has(VOCABULARY_FILE) {
+            let tokens = self.config.text.vocabulary_size;
+            // `import` leaves it out for one reason alone.
+            let (cause, way_out) = match tokens == Tokenizer::openai()?.vocabulary_size() {
+                true => ("it is lost".to_owned(), "import the checkpoint again"),
+                false => (
+                    format!(
+                        "its text tower has {tokens} tokens, which are not OpenAI's, and no merges came with the weights"
+                    ),
+                    "put the merges that belong to it there, under that name",
+                ),
+            };
+            bail!(
+                "{} has no {VOCABULARY_FILE}: {cause}; {way_out}",
+                self.path.display()
+            );
+        }
         let tokenizer = Tokenizer::from_vocabulary(&self.text(VOCABULARY_FILE)?)
             .with_context(|| file.display().to_string())?;
         if tokenizer.vocabulary_size() != self.config.text.vocabulary_size {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
+use shared::bundle::{Precision, decode_tensors, encode_tensors};
 use tests::hostile::tiny;
 
 use super::{Place, picture, read_json, trainer};
@@ -24,6 +25,7 @@ fn what_would_be_ignored_is_refused() {
     let place = prepared();
     let (model, data) = (place.path("model"), place.path("images"));
     let others = format!("others={}", place.path("others"));
+    let below_a_file = place.path("others/1.png/report.html");
     let of_images = ["--model", &model, "--data", &data];
     for (command, options, said) in [
         (
@@ -34,7 +36,7 @@ fn what_would_be_ignored_is_refused() {
         (
             "tune",
             &["--try", "delta=0,0.5,0"],
-            "--try delta: 0 is there twice",
+            "--try delta: 0 and 0 are the same value",
         ),
         (
             "tune",
@@ -60,7 +62,19 @@ fn what_would_be_ignored_is_refused() {
         (
             "eval",
             &["--bundle", "none", "--id", &data, "--json", &data],
-            "is a folder",
+            "it is a folder",
+        ),
+        (
+            "eval",
+            &["--bundle", "none", "--id", &data, "--html", &below_a_file],
+            "a part of this path is a file",
+        ),
+        (
+            "eval",
+            &[
+                "--bundle", "none", "--id", &data, "--json", "./a", "--html", "a",
+            ],
+            "each its own",
         ),
         (
             "eval",
@@ -121,7 +135,23 @@ fn what_would_be_ignored_is_refused() {
         text.contains("has no vocabulary.txt") && text.contains("put the merges"),
         "{text}"
     );
-    assert!(!fs::exists(place.path("run/features")).unwrap());
+    let mut config: Value = read_json(&format!("{model}/config.json"));
+    config["text"]["layers"] = 0.into();
+    fs::write(format!("{model}/config.json"), config.to_string()).unwrap();
+    for (command, option) in [
+        ("train", "--patches"),
+        ("bench", "--odin-pixels"),
+        ("tune", "--try=delta=0,1"),
+    ] {
+        let out = place.path("run");
+        let text = trainer(&[&[command, option, "--out", &out][..], &of_images].concat());
+        let text = text.failure().stderr;
+        assert!(
+            text.contains("has no text tower") && text.contains("trainer lit"),
+            "{text}"
+        );
+    }
+    assert!(!fs::exists(place.path("run")).unwrap());
 }
 
 /// The compact model is the same from its folder, with the features that come with the program.
@@ -133,6 +163,21 @@ fn the_compact_model_may_be_named() {
     let few = "--shots 1 --positive-steps 1 --negative-steps 1 --label-pool 0 --device cpu --model";
     let few: Vec<&str> = few.split_whitespace().collect();
     trainer(&[&["train", "--out", &out], &few[..], &[compact]].concat()).success();
+    let tuned = place.path("tuned");
+    let tune = ["tune", "--try", "delta=0", "--parts", "2", "--out", &tuned];
+    trainer(&[&tune, &few[..], &[compact]].concat()).success();
+    let other = prepared();
+    let other = other.path("model");
+    for what in [
+        &["train"][..],
+        &["bench", "--seeds=0"],
+        &["tune", "--try=delta=0"],
+    ] {
+        let nowhere = place.path("nowhere");
+        let text = trainer(&[what, &["--out", &nowhere], &few, &[&other]].concat());
+        let text = text.failure().stderr;
+        assert!(text.contains("--model without --data"), "{text}");
+    }
     let exported = place.path("exported");
     trainer(&[
         "export",
@@ -150,4 +195,37 @@ fn the_compact_model_may_be_named() {
         (&config["precision"], &config["exported_from"]),
         (&Value::from("int8"), &Value::from("f16"))
     );
+}
+
+/// A text tower that reads 16 tokens has no room for 16 of context: the other parts still have rows.
+#[test]
+fn parts_that_the_text_tower_cannot_read_have_no_row() {
+    let place = prepared();
+    let model = place.path("model");
+    let mut config: Value = read_json(&format!("{model}/config.json"));
+    config["text"]["context_length"] = 16.into();
+    fs::write(format!("{model}/config.json"), config.to_string()).unwrap();
+    let file = format!("{model}/text.safetensors");
+    let mut tensors = decode_tensors(&file, &fs::read(&file).unwrap()).unwrap();
+    let positions = tensors.get_mut("positional_embedding").unwrap();
+    positions.shape[0] = 16;
+    positions.values.truncate(16 * positions.shape[1]);
+    fs::write(&file, encode_tensors(&tensors, Precision::F32).unwrap()).unwrap();
+    let (data, out) = (place.path("images"), place.path("out"));
+    let others = format!("others={}", place.path("others"));
+    let few = "--seeds 0 --shots 1 --positive-steps 1 --negative-steps 1 --label-pool 0 \
+               --context-tokens 4 --without-patches --device cpu --suite ablation";
+    let few: Vec<&str> = few.split_whitespace().collect();
+    let places = [
+        "bench", "--model", &model, "--data", &data, "--ood", &others, "--out", &out,
+    ];
+    trainer(&[&places[..], &few].concat()).success();
+    let report: Value = read_json(&format!("{out}/report.json"));
+    let notes = report["notes"].to_string();
+    assert!(
+        notes.contains("Without a row: M = 16. --context-tokens 16"),
+        "{notes}"
+    );
+    let rows = report["methods"].to_string();
+    assert!(rows.contains("M = 8") && !rows.contains("M = 16"), "{rows}");
 }

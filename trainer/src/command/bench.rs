@@ -24,7 +24,7 @@ use crate::report::{ModelReport, Report, ReportOf, check_place, print_table, wri
 use crate::training::TrainingConfig;
 use crate::training::encoded::{EncodedImages, Encoding, ImageSets};
 use crate::training::experiment::Experiment;
-use crate::training::run::check_text;
+use crate::training::run::{check_lengths, check_text};
 
 /// Images a class of a training half of a million that are encoded: shots, and some to calibrate on.
 const MOST_TRAIN_IMAGES: usize = 50;
@@ -202,10 +202,14 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
                 format!(", {}", trial.variant)
             }
         ));
-        // Other shots may be more than the data have; the other settings still say something.
-        if trial.config.shots != arguments.training.shots
-            && let Err(error) = experiment(trial.task, trial.config.shots, trial.config.seed)
-        {
+        // Other shots may be more than the data have, and other contexts longer than the text tower
+        // reads; the other settings still say something.
+        let config = &trial.config;
+        let mut possible = check_lengths(model.config.text.context_length, config);
+        if possible.is_ok() && config.shots != arguments.training.shots {
+            possible = experiment(trial.task, config.shots, config.seed).map(drop);
+        }
+        if let Err(error) = possible {
             let note = format!("Without a row: {}. {error:#}", trial.variant);
             say(&format!("note: {note}"));
             notes.push(note);

@@ -17,7 +17,7 @@ use crate::progress::{Progress, say};
 use crate::training::TrainingConfig;
 use crate::training::encoded::Encoding;
 use crate::training::experiment::{Experiment, ImageFolders};
-use crate::training::run::{check_lengths, identity};
+use crate::training::run::{check_lengths, check_text, identity};
 use crate::training::run_lock::RunLock;
 use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
 
@@ -103,6 +103,9 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
     };
     let device = arguments.device.open()?;
     let settings = grid(&arguments.training, &arguments.axes)?;
+    if let Some(first) = settings.first() {
+        check_text(&model, first)?;
+    }
     for config in &settings {
         config.check()?;
         check_lengths(model.config.text.context_length, config)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use shared::clip::{ClipConfig, TextTower, Tokenizer, Weights, normalize};
@@ -17,7 +17,7 @@ use super::experiment::Experiment;
 use super::learner::ContextLearner;
 use super::positive::unit;
 use super::{locoop, negative, positive, probe};
-use crate::model::{ModelDirectory, TEXT_FILE, VOCABULARY_FILE};
+use crate::model::{ModelDirectory, TEXT_FILE};
 use crate::progress::Progress;
 
 /// Steps between two checkpoints of a stage.
@@ -68,14 +68,19 @@ impl Learned {
     }
 }
 
+/// Fails for a model of images alone.
+fn require_text_tower(model: &ModelDirectory) -> Result<()> {
+    ensure!(
+        model.config.text.layers > 0,
+        "{} has no text tower; give it one with `trainer lit`",
+        model.config.name
+    );
+    Ok(())
+}
+
 /// The text tower of a model, frozen, on a device that records gradients.
 pub fn frozen_text_tower(model: &ModelDirectory, device: &Device) -> Result<TextTower> {
-    if model.config.text.layers == 0 {
-        bail!(
-            "{} has no text tower; give it one with `trainer lit`",
-            model.config.name
-        );
-    }
+    require_text_tower(model)?;
     let tensors = model.tensors(TEXT_FILE)?;
     let weights = Weights::new(&tensors, device);
     Ok(TextTower::load(&weights, &model.config.text, model.config.embed_dim)?.no_grad())
@@ -212,7 +217,9 @@ pub fn for_other_names(
     learned: &mut Learned,
 ) -> Result<()> {
     if config.class_specific {
-        bail!("--class-specific: contexts of single classes cannot be put before other names");
+        bail!(
+            "--class-specific: contexts of single classes cannot be put before other names; leave it out"
+        );
     }
     let tower = frozen_text_tower(model, &device.clone().autodiff())?;
     let tokenizer = model.tokenizer()?;
@@ -335,31 +342,21 @@ fn run_stage(
     Ok(seconds())
 }
 
-/// Whether a text tower that reads `context_length` tokens has room for the context and a name.
-///
-/// # Errors
-/// It has not, or the context has no tokens.
-/// Before anything is encoded: whether the model has a text tower and a vocabulary to learn prompts
-/// with, and room for the contexts.
+/// Whether the model has a text tower and a vocabulary to learn prompts with, and room for the contexts:
+/// asked before images are encoded, which may take hours.
 ///
 /// # Errors
 /// What is missing, and the way out.
 pub fn check_text(model: &ModelDirectory, config: &TrainingConfig) -> Result<()> {
-    let text = &model.config.text;
-    if text.layers == 0 {
-        // `frozen_text_tower` says it in its own words.
-        return Ok(());
-    }
-    if !model.files().contains(&VOCABULARY_FILE) {
-        bail!(
-            "{} has no {VOCABULARY_FILE}: its text tower's tokens are not OpenAI's; put the merges that belong to it there, under that name",
-            model.path.display()
-        );
-    }
+    require_text_tower(model)?;
     model.tokenizer()?;
-    check_lengths(text.context_length, config)
+    check_lengths(model.config.text.context_length, config)
 }
 
+/// Whether a text tower that reads `context_length` tokens has room for the context and a name.
+///
+/// # Errors
+/// It has not, or the context has no tokens.
 pub fn check_lengths(context_length: usize, config: &TrainingConfig) -> Result<()> {
     // [SOS], the context, one token of a name, the full stop and [EOS].
     let longest = context_length.saturating_sub(4);

@@ -68,7 +68,8 @@ const FIXED: [(&str, &str); 3] = [
 /// All combinations of the axes' values over `base`, the first axis turning slowest.
 ///
 /// # Errors
-/// Naming a setting that there is not, or a value that it cannot have.
+/// Naming a setting that there is not or that is given twice, or a value that it cannot have or that
+/// is there twice.
 pub fn grid(base: &TrainingConfig, axes: &[Axis]) -> Result<Vec<TrainingConfig>> {
     let mut settings = serde_json::to_value(base)?;
     // Left out of reports where it is not given.
@@ -77,38 +78,35 @@ pub fn grid(base: &TrainingConfig, axes: &[Axis]) -> Result<Vec<TrainingConfig>>
             .entry("class_sample")
             .or_insert(serde_json::Value::Null);
     }
-    let mut all = vec![settings];
+    let mut all = vec![settings.clone()];
     for (index, axis) in axes.iter().enumerate() {
-        if axes[..index].iter().any(|other| other.name == axis.name) {
-            bail!("--try {}: give it once, with all values to try", axis.name);
-        }
-        let again = |place: usize| axis.values[..place].contains(&axis.values[place]);
-        if let Some(place) = (0..axis.values.len()).find(|&place| again(place)) {
-            bail!("--try {}: {} is there twice", axis.name, axis.values[place]);
-        }
-        if let Some((name, why)) = FIXED.iter().find(|(name, _)| *name == axis.name) {
+        let name = &axis.name;
+        if let Some((name, why)) = FIXED.iter().find(|(fixed, _)| fixed == name) {
             bail!("--try {name}: {why}");
+        }
+        if settings.get(name).is_none() {
+            let known: Vec<&str> = settings
+                .as_object()
+                .into_iter()
+                .flat_map(|fields| fields.keys().map(String::as_str))
+                .filter(|name| FIXED.iter().all(|(fixed, _)| fixed != name))
+                .collect();
+            bail!(
+                "there is no setting `{name}`; the settings are {}",
+                known.join(", ")
+            );
+        }
+        if axes[..index].iter().any(|other| other.name == *name) {
+            bail!("--try {name}: give it once, with all values to try");
+        }
+        if let Some((earlier, later)) = repeated(&settings, axis) {
+            bail!("--try {name}: {earlier} and {later} are the same value; give each once");
         }
         let mut wider = Vec::new();
         for settings in &all {
             for value in &axis.values {
                 let mut settings = settings.clone();
-                match settings.get_mut(&axis.name) {
-                    Some(place) => *place = value.clone(),
-                    None => {
-                        let known: Vec<&str> = settings
-                            .as_object()
-                            .into_iter()
-                            .flat_map(|fields| fields.keys().map(String::as_str))
-                            .filter(|name| FIXED.iter().all(|(fixed, _)| fixed != name))
-                            .collect();
-                        bail!(
-                            "there is no setting `{}`; the settings are {}",
-                            axis.name,
-                            known.join(", ")
-                        );
-                    }
-                }
+                settings[name] = value.clone();
                 wider.push(settings);
             }
         }
@@ -125,6 +123,25 @@ pub fn grid(base: &TrainingConfig, axes: &[Axis]) -> Result<Vec<TrainingConfig>>
             })
         })
         .collect()
+}
+
+/// Two values of an axis that come to the same settings, as `0` and `0.0` do: both would be learned,
+/// and the table would have one row twice.
+fn repeated<'a>(settings: &Value, axis: &'a Axis) -> Option<(&'a Value, &'a Value)> {
+    let read = |value: &Value| {
+        let mut settings = settings.clone();
+        settings[&axis.name] = value.clone();
+        serde_json::from_value::<TrainingConfig>(settings).ok()
+    };
+    let came_to: Vec<_> = axis.values.iter().map(read).collect();
+    let earlier_than = |later: usize| {
+        let is_same = |earlier: &Option<TrainingConfig>| *earlier == came_to[later];
+        came_to[..later].iter().position(is_same)
+    };
+    (0..came_to.len())
+        // What cannot be read is refused with its cause.
+        .filter(|&later| came_to[later].is_some())
+        .find_map(|later| Some((&axis.values[earlier_than(later)?], &axis.values[later])))
 }
 
 /// The classes without one part of `parts`, and the part.
@@ -448,6 +465,27 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_tried_twice() {
+        let told = |axes: &[&str]| {
+            let axes: Vec<_> = axes.iter().map(|text| Axis::parse(text).unwrap()).collect();
+            grid(&defaults(), &axes).map_err(|error| error.to_string())
+        };
+        assert_eq!(told(&["delta=0,0.5", "beta=0,0.5"]).unwrap().len(), 4);
+        for (axes, said) in [
+            (&["delta=0,0.3", "delta=1"][..], "--try delta: give it once"),
+            (&["negative-steps=1", "negative_steps=2"], "give it once"),
+            (&["delta=1,0,0"], "0 and 0 are the same value"),
+            (&["delta=0,0.0"], "0 and 0.0 are the same value"),
+            (&["delta=0.3,3e-1"], "are the same value"),
+            (&["nis=off,paper,off"], "\"off\" and \"off\""),
+            (&["class_sample=null,null"], "null and null"),
+        ] {
+            let error = told(axes).unwrap_err();
+            assert!(error.contains(said), "{axes:?}: {error}");
+        }
+    }
+
+    #[test]
     fn settings_that_reports_leave_out_are_kept_and_tried() {
         let base = TrainingConfig {
             activation_memory: 0.5,
@@ -469,7 +507,8 @@ mod tests {
                 .to_string()
         };
         assert!(of("omega=1").contains("`omega`") && of("omega=1").contains("epsilon"));
-        assert!(of("delta=much").contains("much"));
+        assert!(of("omega=1,1").contains("`omega`") && !of("omega=1").contains("label_pool"));
+        assert!(of("delta=much").contains("much") && of("delta=much,much").contains("cannot be"));
     }
 
     #[test]
