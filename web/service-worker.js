@@ -3,8 +3,11 @@
 const VERSION = "unsealed";
 const FILES = [];
 
-const kept = `negprompt-page-${VERSION}`;
+// Another page of this origin may be the same program at another address.
+const own = `negprompt-page ${registration.scope} `;
+const kept = own + VERSION;
 const address = (file) => new URL(file, registration.scope).href;
+const addresses = new Set(FILES.map(address));
 
 addEventListener("install", (event) => {
   event.waitUntil((async () => {
@@ -16,18 +19,32 @@ addEventListener("install", (event) => {
 addEventListener("activate", (event) => {
   event.waitUntil((async () => {
     for (const name of await caches.keys()) {
-      if (name.startsWith("negprompt-page-") && name !== kept) await caches.delete(name);
+      if (name.startsWith(own) && name !== kept) await caches.delete(name);
     }
     await clients.claim();
   })());
 });
 
+// A newer version waits until no tab runs the older one. The only tab there is may call it in,
+// before it has begun.
+addEventListener("message", (event) => {
+  event.waitUntil((async () => {
+    const tabs = await clients.matchAll({ type: "window", includeUncontrolled: true });
+    const alone = tabs.filter((tab) => tab.url.startsWith(registration.scope)).length <= 1;
+    if (alone) await skipWaiting();
+    event.ports[0].postMessage(alone);
+  })());
+});
+
 addEventListener("fetch", (event) => {
-  const url = event.request.url.split(/[?#]/, 1)[0];
-  if (event.request.method !== "GET" || !FILES.some((file) => address(file) === url)) return;
+  const { method, mode, url } = event.request;
+  // Files that keep their name from version to version are asked for with their version, and one
+  // of another version is none of these. What stands behind the page's own address is not.
+  const wanted = url.split(mode === "navigate" ? /[?#]/ : "#", 1)[0];
+  if (method !== "GET" || !addresses.has(wanted)) return;
   event.respondWith((async () => {
     // A browser whose storage is broken still has the network.
-    const own = await caches.open(kept).then((cache) => cache.match(url)).catch(() => undefined);
+    const own = await caches.open(kept).then((cache) => cache.match(wanted)).catch(() => undefined);
     return own || fetch(event.request);
   })());
 });

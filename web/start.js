@@ -32,8 +32,23 @@ const name = js.split("/").pop().replace(/\.js$/, "");
 const own = (error) => error instanceof WebAssembly.RuntimeError || String(error.stack || "").includes(name);
 const broke = (error) => error && own(error) && refuse("The page's program stopped. Reload the page; photos have to be chosen again.", error);
 
+// A newer version that waits takes over now, where this is the only tab: the page has not begun.
+async function takenOver() {
+  const registration = await navigator.serviceWorker?.getRegistration();
+  if (!registration?.waiting) return false;
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((heard) => {
+    setTimeout(heard, 5000, false);
+    const changed = new Promise((seen) => navigator.serviceWorker.addEventListener("controllerchange", seen, { once: true }));
+    port1.onmessage = ({ data }) => data ? changed.then(() => heard(true)) : heard(false);
+    registration.waiting.postMessage("take over", [port2]);
+  });
+}
+
 if (typeof WebAssembly !== "object" || !WebAssembly.validate(simd)) {
   refuse("This browser has no WebAssembly with SIMD, which the model needs. Update it, or open the page in a current Chrome, Edge, Firefox or Safari.");
+} else if (await takenOver().catch(() => false)) {
+  location.reload();
 } else {
   try {
     const program = await import(new URL(js, document.baseURI).href);

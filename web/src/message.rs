@@ -90,6 +90,8 @@ impl DeviceChoice {
 pub enum Report {
     /// The worker runs and takes orders.
     Started,
+    /// The worker is of another version than the page: `worker-start.js` says so, and starts nothing.
+    Outdated,
     /// What [`Order::Open`] is doing.
     Loading {
         /// What is being done, for people.
@@ -304,6 +306,15 @@ pub struct UnknownWords {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What `worker-start.js` writes by itself.
+    #[test]
+    fn a_worker_of_another_version_is_understood() {
+        let script = include_str!("../worker-start.js");
+        assert!(script.contains(r#"postMessage(['"outdated"'])"#));
+        let report = serde_json::from_str::<Report>(r#""outdated""#);
+        assert_eq!(report.unwrap(), Report::Outdated);
+    }
 
     #[test]
     fn messages_survive_json() {

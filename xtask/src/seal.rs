@@ -29,6 +29,15 @@ const PACKED: [&str; 6] = ["wasm", "js", "css", "html", "svg", "json"];
 /// Files that are not part of the page, or are the list itself.
 const NOT_KEPT: [&str; 3] = ["service-worker.js", "SOURCES.md", ".br"];
 
+/// Files that keep their names from version to version. The page asks for them with its version, so
+/// that neither a cache nor a newer deployment gives it those of another one.
+const ASKED_FOR_BY_VERSION: [&str; 4] =
+    ["start.js", "worker-start.js", "worker.js", "worker_bg.wasm"];
+
+/// Where the version goes, and where the list.
+const UNSEALED: &str = "unsealed";
+const FILES: &str = "const FILES = [];";
+
 /// Finishes the page in the folder that trunk names.
 ///
 /// # Errors
@@ -138,11 +147,9 @@ fn hash(parts: &[&[u8]]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Puts version and list into the staged `service-worker.js`.
+/// Puts the page's version into the staged files that hold a place for it, and into
+/// `service-worker.js` the list of what it keeps.
 fn list_for_the_service_worker(staging: &Path, page: &[PathBuf]) -> Result<()> {
-    let script = staging.join("service-worker.js");
-    let text = std::fs::read_to_string(&script)
-        .with_context(|| format!("{} cannot be read", script.display()))?;
     let mut names = vec!["./".to_owned()];
     let mut hasher = DefaultHasher::new();
     for file in page {
@@ -153,18 +160,34 @@ fn list_for_the_service_worker(staging: &Path, page: &[PathBuf]) -> Result<()> {
             names.push(name);
         }
     }
-    let list = serde_json::to_string(&names)?;
-    let sealed = text
-        .replace(
-            "const VERSION = \"unsealed\";",
-            &format!("const VERSION = \"{:016x}\";", hasher.finish()),
-        )
-        .replace("const FILES = [];", &format!("const FILES = {list};"));
-    if sealed.contains("unsealed") || sealed.contains("FILES = [];") {
-        bail!("web/service-worker.js has no place for version and list; restore it");
+    let version = format!("{:016x}", hasher.finish());
+    for name in &mut names {
+        if ASKED_FOR_BY_VERSION.contains(&name.as_str()) {
+            name.push_str(&format!("?{version}"));
+        }
     }
-    std::fs::write(&script, sealed)
-        .with_context(|| format!("{} cannot be written", script.display()))
+    let list = format!("const FILES = {};", serde_json::to_string(&names)?);
+    put_in(
+        staging,
+        "service-worker.js",
+        &[(FILES, &list), (UNSEALED, &version)],
+    )?;
+    put_in(staging, "worker-start.js", &[(UNSEALED, &version)])?;
+    put_in(staging, "index.html", &[(UNSEALED, &version)])
+}
+
+/// Puts words into their places in a staged file.
+fn put_in(staging: &Path, name: &str, words: &[(&str, &str)]) -> Result<()> {
+    let file = staging.join(name);
+    let mut text = std::fs::read_to_string(&file)
+        .with_context(|| format!("{} cannot be read", file.display()))?;
+    for (place, word) in words {
+        if !text.contains(place) {
+            bail!("{name} has no place for the page's version ({place}); restore its source");
+        }
+        text = text.replace(place, word);
+    }
+    std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))
 }
 
 fn copy_bundle(root: &Path, staging: &Path) -> Result<()> {
@@ -229,25 +252,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_service_worker_gets_its_list() {
-        let folder = std::env::temp_dir().join(format!("negprompt-seal-{}", std::process::id()));
+    fn the_service_worker_gets_its_list_and_all_parts_their_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
         std::fs::create_dir_all(folder.join("samples")).unwrap();
-        let script = include_str!("../../web/service-worker.js");
         for (name, content) in [
-            ("index.html", "<p>"),
+            (
+                "index.html",
+                "<script src=\"start.js?unsealed\" data-version=\"unsealed\">",
+            ),
             ("samples/cat.jpg", "x"),
             ("samples/SOURCES.md", "x"),
-            ("service-worker.js", script),
+            (
+                "service-worker.js",
+                include_str!("../../web/service-worker.js"),
+            ),
+            ("start.js", "x"),
+            ("worker-start.js", include_str!("../../web/worker-start.js")),
+            ("worker_bg.wasm", "x"),
         ] {
             std::fs::write(folder.join(name), content).unwrap();
         }
-        list_for_the_service_worker(&folder, &files(&folder).unwrap()).unwrap();
-        let sealed = std::fs::read_to_string(folder.join("service-worker.js")).unwrap();
-        assert!(
-            sealed.contains(r#"const FILES = ["./","index.html","samples/cat.jpg"];"#),
-            "{sealed}"
+        let version = |file: &str| {
+            list_for_the_service_worker(folder, &files(folder).unwrap()).unwrap();
+            let page = std::fs::read_to_string(folder.join("index.html")).unwrap();
+            let version = page.split('"').nth(3).unwrap().to_owned();
+            assert_eq!(version.len(), 16, "{page}");
+            assert!(page.contains(&format!("start.js?{version}\"")), "{page}");
+            let sealed = std::fs::read_to_string(folder.join(file)).unwrap();
+            assert!(!sealed.contains("unsealed"), "{sealed}");
+            (version, sealed)
+        };
+        let (first, sealed) = version("service-worker.js");
+        let list = format!(
+            r#"const FILES = ["./","index.html","samples/cat.jpg","start.js?{first}","worker-start.js?{first}","worker_bg.wasm?{first}"];"#
         );
-        assert!(!sealed.contains("unsealed"));
-        std::fs::remove_dir_all(folder).unwrap();
+        assert!(sealed.contains(&list), "{sealed}");
+        // A page whose parts have no place for a version is not sealed in silence.
+        assert!(list_for_the_service_worker(folder, &files(folder).unwrap()).is_err());
     }
 }

@@ -8,7 +8,7 @@ use shared::bundle::{Precision, decode_tensors, encode_tensors, sha256_hex, tens
 
 use super::parity::{agree, predicted};
 use super::patches::learned;
-use super::stage::{Stage, encoded, noise, other_bundle, sample};
+use super::stage::{Stage, copy, encoded, noise, other_bundle, sample};
 use xtask::webdriver::Options;
 
 const APPLY: &str = "
@@ -172,11 +172,7 @@ fn photos_that_were_not_read_with_another_bundle_say_so() {
         manifest["model"]["name"] = json!("another");
         fs::write(file, manifest.to_string()).unwrap();
     });
-    let copied = stage.files.path().join("other");
-    fs::create_dir(&copied).unwrap();
-    for entry in fs::read_dir(other.path()).unwrap().flatten() {
-        fs::copy(entry.path(), copied.join(entry.file_name())).unwrap();
-    }
+    copy(other.path(), &stage.files.path().join("other"), &|_| true);
     stage.browser.run(
         "document.querySelector('#bundle-address').value = new URL('files/other/', location).href;
          document.querySelector('#bundle-form').requestSubmit();",
@@ -199,4 +195,71 @@ fn photos_that_were_not_read_with_another_bundle_say_so() {
     let cancelled = cards.iter().filter(|card| card[1] == true).count();
     assert!(cancelled > 0 && told("error") == cancelled, "{cards:?}");
     assert_eq!(told("in") + told("out") + cancelled, 60, "{cards:?}");
+}
+
+/// Two bundles stay in the browser at most: the page's own, and the last one that had an address.
+#[test]
+fn what_was_kept_of_an_older_bundle_goes() {
+    let stage = Stage::ready(&Options::default());
+    for name in ["one", "two"] {
+        let bundle = other_bundle(|folder| {
+            put(folder, "prompts", |bytes| {
+                let mut tensors = decode_tensors("prompts", bytes).unwrap();
+                let context = tensors.get_mut(tensor_name::NEGATIVE_CONTEXT).unwrap();
+                context.values[0] += if name == "one" { 1.0 } else { 2.0 };
+                encode_tensors(&tensors, Precision::F32).unwrap()
+            });
+            let file = folder.join("bundle.json");
+            let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            manifest["model"]["name"] = json!(name);
+            fs::write(file, manifest.to_string()).unwrap();
+        });
+        copy(bundle.path(), &stage.files.path().join(name), &|_| true);
+        stage.browser.run_with(
+            "document.querySelector('#bundle-address').value = new URL(`files/${arguments[0]}/`, location).href;
+             document.querySelector('#bundle-form').requestSubmit();",
+            json!([name]),
+        );
+        let opened =
+            format!("return document.querySelector('#bundle-name').textContent === '{name}'");
+        stage.browser.wait("the other bundle", 120, &opened);
+        stage.wait_ready(60);
+        // The text tower and the prompts come with new names.
+        stage.browser.run_with(APPLY, json!(["espresso\nacorn"]));
+        let edited =
+            "return document.querySelector('#classes-state').textContent.startsWith('Yours')";
+        stage.browser.wait("edited classes", 120, edited);
+    }
+    let kept = stage.browser.await_script(
+        "const kept = {};
+         for (const name of await caches.keys()) {
+             const keys = await (await caches.open(name)).keys();
+             kept[name.split(' ')[0]] = keys.map((key) => key.url.split('/').slice(-2).join('/'));
+         }
+         return kept",
+    );
+    let of = |cache: &str| -> Vec<String> {
+        let kept = kept[cache].as_array().unwrap().iter();
+        kept.map(|key| key.as_str().unwrap().to_owned()).collect()
+    };
+    let other = of("negprompt-other-bundle");
+    assert!(other.contains(&"two/bundle.json".to_owned()), "{other:?}");
+    assert!(!other.contains(&"one/bundle.json".to_owned()), "{other:?}");
+    let manifest = fs::read(stage.files.path().join("two/bundle.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let files = manifest["files"].as_array().unwrap();
+    let hashes: Vec<&str> = files
+        .iter()
+        .map(|file| file["sha256"].as_str().unwrap())
+        .collect();
+    for key in &other {
+        let hash = key.rsplit('/').next().unwrap();
+        assert!(hash == "bundle.json" || hashes.contains(&hash), "{key}");
+    }
+    assert_eq!(
+        other.len(),
+        hashes.len() + 1,
+        "all of it is kept: {other:?}"
+    );
+    assert!(of("negprompt-bundle").contains(&"bundle/bundle.json".to_owned()));
 }

@@ -18,5 +18,6 @@ mod patches;
 mod reach;
 mod recovery;
 mod stage;
+mod versions;
 mod ways_in;
 mod wire;

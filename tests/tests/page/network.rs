@@ -80,6 +80,67 @@ fn a_network_cut_at_any_file_of_a_first_visit_is_told_and_mended() {
     stage.show(&[sample("coffee.jpg")], 120);
 }
 
+/// What does not come has not failed on any device.
+#[test]
+fn a_worker_that_does_not_come_is_no_fault_of_the_device() {
+    for file in ["/worker-start.js", "/worker.js", "/worker_bg.wasm"] {
+        let (stage, wire) = Stage::wired(&Options::default(), None);
+        wire.cut(file, 99);
+        stage.browser.open(&stage.address);
+        stage.browser.wait(
+            "a banner",
+            60,
+            "return document.querySelector('.banner .act')?.textContent === 'Try again'",
+        );
+        let (said, _) = stage.banner();
+        assert!(said.contains("could not be loaded"), "{file}: {said}");
+        let device = "return document.querySelector('input[name=device]:checked').value";
+        assert_eq!(stage.browser.run(device), "auto");
+        wire.cut("", 0);
+        stage.browser.click(".banner .act");
+        stage.wait_ready(60);
+        assert_eq!(stage.browser.run(device), "auto");
+        assert_eq!(stage.banner().0, "");
+    }
+}
+
+/// The bundle that was open cannot be had again: what is asked of the page meanwhile waits for it.
+#[test]
+fn photos_and_names_wait_for_a_bundle_that_does_not_come() {
+    let (stage, wire) = Stage::wired(&Options::default(), None);
+    stage.browser.open(&stage.address);
+    stage.wait_ready(300);
+    stage.browser.await_script(
+        "for (const name of await caches.keys()) await caches.delete(name); return true",
+    );
+    stage
+        .browser
+        .chromium("Network.clearBrowserCache", json!({}));
+    wire.cut("/bundle/bundle.json", 99);
+    stage.browser.click("input[name=device][value=cpu]");
+    stage.browser.wait(
+        "a banner",
+        60,
+        "return document.querySelector('.banner .act')?.textContent === 'Try again'",
+    );
+    stage.browser.upload("#photos", &[sample("coffee.jpg")]);
+    stage.browser.run("const area = document.querySelector('#classes'); area.value = 'coffee\\nrocket'; area.dispatchEvent(new Event('input')); document.querySelector('#classes-apply').click()");
+    stage.browser.wait(
+        "what it waits for",
+        30,
+        "return document.querySelector('#queue-text').textContent.includes('waiting for the model')",
+    );
+    stage.browser.screenshot("waiting");
+    wire.cut("", 0);
+    stage.browser.click(".banner .act");
+    stage.browser.wait(
+        "a verdict among the new classes",
+        120,
+        "return document.querySelectorAll('.card[data-verdict=in], .card[data-verdict=out]').length === 1
+             && document.querySelector('#classes-count').textContent === '2' && document.querySelector('#queue').hidden",
+    );
+}
+
 #[test]
 fn a_network_cut_at_the_text_tower_leaves_the_old_classes() {
     let (stage, wire) = Stage::wired(&Options::default(), None);
@@ -210,7 +271,8 @@ fn without_room_to_keep_anything_the_page_works_and_says_so() {
     }
     // A kept file that is damaged is fetched anew.
     stage.browser.await_script(
-        "const cache = await caches.open('negprompt-bundle');
+        "const name = (await caches.keys()).find((name) => name.startsWith('negprompt-bundle '));
+         const cache = await caches.open(name);
          for (const key of await cache.keys()) if (key.url.includes('/negprompt-file/')) await cache.put(key, new Response('damaged'));
          return true;",
     );

@@ -1,10 +1,8 @@
 //! The second visit needs no network, and no visit leaves the page's origin.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use super::stage::{Stage, page, sample};
+use super::stage::{Stage, sample};
 use xtask::webdriver::Options;
 
 #[test]
@@ -35,35 +33,6 @@ fn the_second_visit_works_offline() {
     stage.browser.run("const area = document.querySelector('#classes'); area.value = 'one\\ntwo'; area.dispatchEvent(new Event('input')); document.querySelector('#classes-apply').click()");
     stage.browser.wait("a reason", 300, "return document.querySelector('#classes-warnings').textContent.includes('could not be fetched')");
     stage.browser.screenshot("offline");
-}
-
-#[test]
-fn the_second_visit_works_offline_at_any_address() {
-    let stage = Stage::open(&Options::default());
-    // What the worker keeps has such words in its keys.
-    let folder = stage.files.path().join("negprompt-page");
-    copy(&page(), &folder);
-    let address = format!("{}files/negprompt-page/", stage.address);
-    stage.browser.open(&address);
-    stage.wait_ready(300);
-    stage
-        .browser
-        .await_script("await navigator.serviceWorker.ready; return true");
-    stage.goes_offline();
-    stage.browser.open(&address);
-    stage.wait_ready(60);
-    assert!(stage.text("#bundle-note").contains("cache"));
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(std::fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 /// Makes the worker tell what it fetched.

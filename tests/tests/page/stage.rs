@@ -42,20 +42,16 @@ impl Stage {
         (stage, wire)
     }
 
+    /// The same, of a copy of the page in the folder `page` of the test's files, to be changed.
+    pub fn copied(options: &Options) -> Self {
+        Self::altered(options, "")
+    }
+
     /// The same with a script that runs in the worker before the page's own.
     pub fn altered(options: &Options, script: &str) -> Self {
         let files = tempfile::tempdir().unwrap();
         let altered = files.path().join("page");
-        std::fs::create_dir(&altered).unwrap();
-        std::fs::create_dir(altered.join("samples")).unwrap();
-        for inner in [".", "samples"] {
-            for entry in std::fs::read_dir(page().join(inner)).unwrap().flatten() {
-                if entry.path().is_file() {
-                    let copy = altered.join(inner).join(entry.file_name());
-                    std::fs::copy(entry.path(), copy).unwrap();
-                }
-            }
-        }
+        copy_page(&altered);
         let start = altered.join("worker-start.js");
         let own = std::fs::read_to_string(&start).unwrap();
         std::fs::write(&start, format!("{{{script}}}\n{own}")).unwrap();
@@ -193,6 +189,28 @@ pub fn page() -> PathBuf {
         "there is no built page with its bundle in dist/; build it with `cargo xtask demo`, or run all checks with `cargo xtask test`"
     );
     page
+}
+
+/// Copies the page's files, not packed and without the bundle.
+pub fn copy_page(to: &Path) {
+    copy(&page(), to, &|name| {
+        name != "bundle" && !name.ends_with(".br")
+    });
+}
+
+/// Copies a folder with what `wanted` says of the names in it.
+pub fn copy(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let (from, target) = (entry.path(), to.join(entry.file_name()));
+        if !wanted(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        match from.is_dir() {
+            true => copy(&from, &target, wanted),
+            false => drop(std::fs::copy(from, target).unwrap()),
+        }
+    }
 }
 
 /// The folder of the workspace.

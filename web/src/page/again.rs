@@ -7,8 +7,8 @@ use shared::score::method;
 use web::message::{PhotoId, Scores};
 
 use super::app::App;
+use super::method_panel;
 use super::photo::{Outcome, Photo};
-use super::{dom, method_panel};
 
 impl App {
     /// Whether the chosen method takes the patches of photos.
@@ -72,9 +72,7 @@ impl App {
     }
 
     fn read_again(&mut self, id: PhotoId) {
-        if self.queue.is_idle() {
-            self.queue_began = dom::now();
-        }
+        self.begin_queue();
         if let Some(photo) = self.photos.get_mut(&id) {
             photo.again = true;
             photo.again_failed = None;

@@ -31,7 +31,10 @@ pub struct App {
     pub(super) queue: Queue,
     pub(super) photos: BTreeMap<PhotoId, Photo>,
     next: PhotoId,
+    /// The bundle that was opened last.
     pub(super) opened: Option<Box<Opened>>,
+    /// Whether the present worker has opened it. Before that it would drop every other order.
+    pub(super) has_bundle: bool,
     /// The bundle that is loaded, or that a worker is to load.
     pub(super) source: Choice,
     /// The bundle that was opened last, to go back to from one that is refused.
@@ -52,7 +55,10 @@ pub struct App {
     thresholds: BTreeMap<String, f64>,
     view: &'static str,
     chosen: Option<PhotoId>,
+    /// When the worker could begin with what is in the queue.
     pub(super) queue_began: f64,
+    /// How many photos of the queue were done by then.
+    queue_done: usize,
     /// Photos that came back and are not drawn yet, in this order.
     pub(super) undrawn: Vec<PhotoId>,
     drawing: bool,

@@ -49,12 +49,6 @@ pub fn show_loading(what: &str, loaded: u64, total: u64) {
     show_state("loading", &text);
 }
 
-/// Whether nothing can be computed yet.
-pub fn is_loading() -> bool {
-    let state = dom::by_id::<Element>("device-line").get_attribute("data-state");
-    state.is_none_or(|state| state == "loading")
-}
-
 /// Shows that nothing will be computed.
 pub fn show_failure(text: &str) {
     show_state("failed", text);

@@ -4,7 +4,7 @@ use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web::message::{Order, Report};
-use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+use web_sys::{Element, Event, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use super::dom;
 
@@ -36,18 +36,19 @@ impl Link {
         options.set_type(WorkerType::Module);
         let lock = format!("negprompt-worker-{}-{number}", js_sys::Math::random());
         options.set_name(&lock);
-        let worker = Worker::new_with_options("worker-start.js", &options)?;
+        let version = dom::by_id::<Element>("start").get_attribute("data-version");
+        let script = format!("worker-start.js?{}", version.unwrap_or_default());
+        let worker = Worker::new_with_options(&script, &options)?;
         dom::on(&worker, "message", move |event: MessageEvent| {
             tell(number, read(&event.data()));
         });
-        dom::on(&worker, "error", move |event: ErrorEvent| {
+        dom::on(&worker, "error", move |event: Event| {
             event.prevent_default();
-            let message = event.message();
-            let message = if message.is_empty() {
-                "its program could not be loaded".to_owned()
-            } else {
-                message
-            };
+            // Of a script that does not come, browsers send an event without any message.
+            let message = Reflect::get(&event, &"message".into()).ok();
+            let message = message.and_then(|message| message.as_string());
+            let message = message.filter(|message| !message.is_empty());
+            let message = message.unwrap_or_else(|| "its program could not be loaded".to_owned());
             tell(number, News::Died(message));
         });
         Ok(Self {

@@ -4,7 +4,8 @@ use web::message::{DeviceChoice, PhotoId};
 
 use super::app::{self, App};
 use super::banner::{self, Banner};
-use super::{class_panel, device_panel};
+use super::link::Link;
+use super::{class_panel, device_panel, dom};
 
 /// A worker that dies this often in a row, or a GPU lost this often, is not tried again.
 const PATIENCE: u32 = 3;
@@ -49,7 +50,9 @@ impl App {
 
     /// The worker is gone; `cause` is what a program says of it.
     pub(super) fn worker_died(&mut self, cause: &str) {
-        let opening = device_panel::is_loading();
+        let opening = !self.has_bundle;
+        // One whose program did not come has not met the device.
+        let came = self.link.as_ref().is_some_and(Link::is_ready);
         let given_up = self.queue.worker_died().given_up;
         if given_up.is_empty() {
             self.failures += 1;
@@ -74,11 +77,14 @@ impl App {
             // That the CPU would take over is no longer true.
             banner::dismiss("device");
             device_panel::show_failure("Not running");
-            let text = match opening {
-                true => {
+            let text = match (came, opening) {
+                (false, _) => {
+                    "The model's program could not be loaded. Look whether the network works, then try again."
+                }
+                (true, true) => {
                     "The model could not be started. Close other tabs to free memory, then try again."
                 }
-                false => {
+                (true, false) => {
                     "The model stops again and again. Close other tabs to free memory, then try again; or reload the page."
                 }
             };
@@ -90,13 +96,24 @@ impl App {
             });
             return;
         }
-        if opening && self.device != DeviceChoice::Cpu {
+        if came && opening && self.device != DeviceChoice::Cpu {
             self.device = DeviceChoice::Cpu;
             device_panel::choose(self.device);
             let text = "The model stopped while it was starting. It is started again on the CPU; choose GPU under Device to give that another try.";
             trouble("device", text, cause).show();
         }
         self.restart();
+    }
+
+    /// The server has a newer version of the page, and the worker is of that one.
+    pub(super) fn outdated(&mut self) {
+        self.link = None;
+        self.queue.take_back();
+        device_panel::show_failure("Not running");
+        let text = "The page was updated on its server since this tab was opened, and its parts no longer fit together. Reload the page; photos have to be chosen again.";
+        // Where the browser does not reload, the words stand there to say what to do.
+        let reload = || drop(dom::window().location().reload());
+        trouble("bundle", text, "").show_with("Reload", reload);
     }
 
     fn give_up(&mut self, id: PhotoId, cause: &str) {

@@ -6,12 +6,13 @@ use js_sys::{Array, Uint8Array};
 use shared::bundle::{FileEntry, Manifest};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, Cache, Request, Response};
+use web_sys::{Blob, Cache, Request, Response, Url};
 
 use super::browser;
 
-/// The cache for the page's own bundle, and for those that the user typed the address of.
-const CACHES: [&str; 2] = ["negprompt-bundle", "negprompt-other-bundles"];
+/// What begins the names of the caches for the page's own bundle, and for one that the user typed the
+/// address of. The page's address follows: another page of this origin may be the same program.
+const CACHES: [&str; 2] = ["negprompt-bundle", "negprompt-other-bundle"];
 
 /// What begins the keys of whole files, and of first parts.
 const FILE: &str = "negprompt-file";
@@ -34,7 +35,9 @@ impl Kept {
             if caches.is_undefined() {
                 return None;
             }
-            let opened = JsFuture::from(caches.open(CACHES[usize::from(!own)])).await;
+            let page = Url::new_with_base(".", &browser::scope().location().href()).ok()?;
+            let name = format!("{} {}", CACHES[usize::from(!own)], page.href());
+            let opened = JsFuture::from(caches.open(&name)).await;
             Some(opened.ok()?.unchecked_into())
         };
         Self {
@@ -86,20 +89,21 @@ impl Kept {
         }
     }
 
-    /// Forgets files of other bundles.
-    pub async fn forget_others(&self, manifest: &Manifest) {
+    /// Forgets what is not of this bundle, whose manifest is kept under `address`.
+    pub async fn forget_others(&self, manifest: &Manifest, address: &str) {
         let Some(cache) = &self.cache else { return };
         let Ok(keys) = JsFuture::from(cache.keys()).await else {
             return;
         };
-        // The address of the page may hold any word, so keys are told by their whole beginning.
-        let kinds = [FILE, PART].map(|kind| key_of(kind, ""));
+        let files = &manifest.files;
         for key in keys.unchecked_into::<Array>().iter() {
             let request: Request = key.unchecked_into();
             let url = request.url();
-            let files = &manifest.files;
-            let known = files.iter().any(|entry| url.ends_with(&entry.sha256));
-            if kinds.iter().any(|kind| url.starts_with(kind)) && !known {
+            let own = url == address
+                || files
+                    .iter()
+                    .any(|entry| url == self::key(entry) || url == key_of_part(entry));
+            if !own {
                 // What cannot be deleted only takes room.
                 let _ = JsFuture::from(cache.delete_with_request(&request)).await;
             }

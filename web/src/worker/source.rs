@@ -103,15 +103,14 @@ impl Source {
         Ok(bytes)
     }
 
-    /// Keeps the manifest of a bundle whose files have all come, and drops those of earlier versions
-    /// of the page's own bundle. Not before: an update that breaks off leaves what was kept whole.
+    /// Keeps the manifest of a bundle whose files have all come, and drops what was kept of earlier
+    /// versions of the page's own bundle, or of other bundles that had an address: two stay at most.
+    /// Not before: an update that breaks off leaves what was kept whole.
     pub async fn settle(&self, bytes: &[u8], manifest: &Manifest) {
-        if let Self::Web { base, kept, own } = self {
-            kept.put_bytes(&format!("{base}{MANIFEST_FILE}"), bytes)
-                .await;
-            if *own {
-                kept.forget_others(manifest).await;
-            }
+        if let Self::Web { base, kept, .. } = self {
+            let address = format!("{base}{MANIFEST_FILE}");
+            kept.put_bytes(&address, bytes).await;
+            kept.forget_others(manifest, &address).await;
         }
     }
 

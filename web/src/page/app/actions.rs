@@ -13,7 +13,9 @@ impl App {
     /// Starts a fresh worker on the chosen bundle and device.
     pub fn restart(&mut self) {
         self.queue.take_back();
+        self.has_bundle = false;
         self.workers += 1;
+        self.draw_soon();
         device_panel::show_loading("Starting", 0, 0);
         self.link = match Link::start(self.workers, tell) {
             Ok(link) => Some(link),
@@ -88,9 +90,7 @@ impl App {
         self.unapplied = false;
         class_panel::show_busy();
         // A worker without a bundle would drop them: it gets them once it has opened one.
-        if let Some(link) = self.link.as_ref().filter(|link| link.is_ready())
-            && !device_panel::is_loading()
-        {
+        if let Some(link) = self.link.as_ref().filter(|_| self.has_bundle) {
             link.send(&Order::Classes { names }, []);
         }
     }
@@ -105,9 +105,7 @@ impl App {
         if photos.is_empty() {
             return;
         }
-        if self.queue.is_idle() {
-            self.queue_began = dom::now();
-        }
+        self.begin_queue();
         for (name, blob) in photos {
             let id = self.next;
             self.next += 1;
@@ -152,7 +150,7 @@ impl App {
             hand_focus_on(card.root());
             card.root().remove();
         }
-        if let Some(link) = self.link.as_ref().filter(|link| link.is_ready()) {
+        if let Some(link) = self.link.as_ref().filter(|_| self.has_bundle) {
             link.send(&Order::Forget { photos: vec![id] }, []);
         }
         if self.chosen == Some(id) {
@@ -166,7 +164,7 @@ impl App {
     /// Drops every photo and verdict.
     pub fn clear(&mut self) {
         let photos: Vec<PhotoId> = self.photos.keys().copied().collect();
-        if let Some(link) = self.link.as_ref().filter(|link| link.is_ready()) {
+        if let Some(link) = self.link.as_ref().filter(|_| self.has_bundle) {
             link.send(&Order::Forget { photos }, []);
         }
         self.queue.clear();

@@ -10,12 +10,13 @@ use web_sys::{Blob, BlobPropertyBag, Url};
 
 use super::App;
 use crate::photo::Outcome;
-use crate::{banner, bundle_panel, class_panel, device_panel, reload};
+use crate::{banner, bundle_panel, class_panel, device_panel, dom, reload};
 
 impl App {
     pub(super) fn hear(&mut self, report: Report, attachment: Option<Uint8Array>) {
         match report {
             Report::Started => self.open(),
+            Report::Outdated => self.outdated(),
             Report::Loading {
                 what,
                 loaded,
@@ -79,6 +80,8 @@ impl App {
 
     pub(super) fn opened(&mut self, opened: Box<Opened>) {
         banner::dismiss("bundle");
+        self.has_bundle = true;
+        (self.queue_began, self.queue_done) = (dom::now(), self.queue.progress().0);
         self.settled.clone_from(&self.source);
         let same = self.opened.as_ref().is_some_and(|old| {
             old.model == opened.model

@@ -45,12 +45,9 @@ impl App {
 
     /// Sends the worker what it has room for.
     pub(super) fn pump(&mut self) {
-        let (Some(link), Some(opened)) = (&self.link, &self.opened) else {
+        let (Some(link), Some(opened), true) = (&self.link, &self.opened, self.has_bundle) else {
             return;
         };
-        if !link.is_ready() || device_panel::is_loading() {
-            return;
-        }
         let patches = self.takes_patches();
         while let Some(mut photos) = self.queue.next(opened.batch) {
             // Each number goes with its blob.
@@ -68,8 +65,15 @@ impl App {
             (photo.again, photo.stale, photo.again_failed) = (false, false, None);
         }
         self.queue.clear();
-        self.queue_began = dom::now();
+        self.begin_queue();
         self.queue.add(self.photos.keys().copied());
+    }
+
+    /// Photos are about to come into the queue: the pace counts from here, where it was empty.
+    pub(crate) fn begin_queue(&mut self) {
+        if self.queue.is_idle() {
+            (self.queue_began, self.queue_done) = (dom::now(), 0);
+        }
     }
 
     /// A photo came back.
@@ -184,12 +188,15 @@ impl App {
         let bar: HtmlProgressElement = dom::by_id("queue-progress");
         bar.set_max(total.max(1) as f64);
         bar.set_value(done as f64);
+        let since = done.saturating_sub(self.queue_done);
         let seconds = (dom::now() - self.queue_began) / 1000.0;
-        let pace = if done > 1 && seconds > 1.0 {
-            let left = (total - done) as f64 * seconds / done as f64;
+        let pace = if !self.has_bundle {
+            ", waiting for the model".to_owned()
+        } else if since > 1 && seconds > 1.0 {
+            let left = (total - done) as f64 * seconds / since as f64;
             format!(
                 ", {:.1} a second, {} left",
-                done as f64 / seconds,
+                since as f64 / seconds,
                 wording::duration(left)
             )
         } else {
