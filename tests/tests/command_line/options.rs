@@ -1,6 +1,7 @@
 //! Options that contradict one another or have no effect are refused before any work, with the way out.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 use shared::bundle::{Precision, decode_tensors, encode_tensors};
@@ -177,6 +178,7 @@ fn the_compact_model_may_be_named() {
         let text = trainer(&[what, &["--out", &nowhere], &few, &[&other]].concat());
         let text = text.failure().stderr;
         assert!(text.contains("--model without --data"), "{text}");
+        assert!(!Path::new(&nowhere).exists(), "{what:?}");
     }
     let exported = place.path("exported");
     trainer(&[

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use clap::Args;
 use shared::bundle::{Map, Precision};
 use shared::score::Input;
@@ -106,6 +106,10 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
+    ensure!(
+        arguments.data.is_some() || embedded::holds_features_of(&model)?,
+        "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
+    );
     check_text(&model, config)?;
     check_model(
         &model,
@@ -133,9 +137,6 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
             let (shots, seed) = (config.shots, config.seed);
             Experiment::from_folders(&model, &device.device, &folders, &encoding, shots, seed)?
         }
-        None if !embedded::holds_features_of(&model)? => bail!(
-            "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
-        ),
         None => Experiment::embedded(&model, config.shots, config.seed)?,
     };
     let features_seconds = since.elapsed().as_secs_f64();

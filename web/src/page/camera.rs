@@ -70,15 +70,18 @@ fn open() {
                 let video: HtmlVideoElement = dom::by_id("camera-view");
                 video.set_src_object(Some(&stream));
                 // Closed and opened again while the browser was asking, there are two.
-                if let Some(other) = STREAM.replace(Some(stream)) {
+                if let Some(other) = STREAM.replace(Some(stream.clone())) {
                     end(&other);
                 }
                 if let Ok(playing) = video.play() {
                     // A video that does not play shows its first picture.
                     let _ = JsFuture::from(playing).await;
                 }
-                note("");
-                take_button().set_disabled(false);
+                // The same may have happened while it began to play.
+                if STREAM.with_borrow(|held| held.as_ref() == Some(&stream)) {
+                    note("");
+                    take_button().set_disabled(false);
+                }
             }
             Err(error) => note(&format!(
                 "There is no camera to use ({}). Allow it in the browser's settings, or choose photos instead.",

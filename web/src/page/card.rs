@@ -138,10 +138,10 @@ impl Card {
 
     /// Shows all that depends on classes, method and threshold.
     pub fn show(&self, photo: &Photo, standard: Option<&Standard>) {
+        dom::set(&self.trouble, "title", &photo.detail);
         match (&photo.outcome, standard) {
             (Outcome::Unreadable(message), _) => {
                 self.show_trouble(message);
-                dom::set(&self.trouble, "title", &photo.detail);
             }
             (Outcome::Read(reading, device, device_name), Some(standard)) => {
                 dom::set(&self.root, "data-device", device);

@@ -99,7 +99,7 @@ pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usi
     });
     dom::replace(&dom::by_id("classes-warnings"), warnings.chain(more));
     if !last {
-        show_busy();
+        show_busy(true);
     }
 }
 
@@ -113,9 +113,12 @@ pub fn allow(has_text_tower: bool) {
     }
 }
 
-/// The worker is at it.
-pub fn show_busy() {
-    show_state("Reading the names…");
+/// The worker is at it, or will be once it has the model.
+pub fn show_busy(has_model: bool) {
+    show_state(match has_model {
+        true => "Reading the names…",
+        false => "The names wait for the model.",
+    });
     dom::by_id::<HtmlButtonElement>("classes-apply").set_disabled(true);
 }
 

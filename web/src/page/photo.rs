@@ -161,6 +161,7 @@ impl Photo {
 
     /// Keeps what is known of a photo that could not be read again, or says that it was not read.
     pub fn fail(&mut self, message: String) {
+        self.detail.clear();
         match self.outcome {
             Outcome::Read(..) => self.again_failed = Some(message),
             _ => self.outcome = Outcome::Unreadable(message),

@@ -15,6 +15,9 @@ use web::message::UnknownWords;
 /// Names that go through the tower at a time: what they need in memory grows with it.
 const TOGETHER: usize = 64;
 
+/// Names whose features are kept for the next list that has them, where the list itself has no more.
+const MOST_KNOWN: usize = 4_096;
+
 /// The text tower with the learned contexts. It computes on the CPU, where a handful of names
 /// takes less time than a GPU takes to compile for them.
 pub struct TextSide {
@@ -186,6 +189,9 @@ impl TextSide {
         bundle: &Bundle,
         own: &ClassFeatures,
     ) -> Result<ClassFeatures, String> {
+        if self.known.len() > MOST_KNOWN.max(names.len()) {
+            self.known.clear();
+        }
         self.take_over(bundle, own);
         let new: Vec<String> = names
             .iter()

@@ -96,6 +96,7 @@ pub fn load(root: &Path, arguments: &Arguments) -> Result<()> {
     }
     verdicts(&browser, &files)?;
     compare(&curve);
+    why(&browser, files.len(), began);
     cancel(&browser, &files)
 }
 
@@ -113,6 +114,18 @@ fn compare(curve: &[(usize, Memory)]) {
             last.renderers as f64 / 1e6,
             most as f64 / 1e6
         );
+    }
+}
+
+/// Opens the view that has every photo in its strip and on its map, and goes back.
+fn why(browser: &Browser, count: usize, began: Instant) {
+    for (view, what) in [("why", "with *Why* open"), ("verdicts", "after it")] {
+        browser.run(&format!(
+            "document.querySelector('#tab-{view}').click(); document.querySelector('#figure-map').scrollIntoView()"
+        ));
+        std::thread::sleep(Duration::from_secs(3));
+        println!("{what}:");
+        line(browser, count, began);
     }
 }
 

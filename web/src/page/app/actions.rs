@@ -88,7 +88,7 @@ impl App {
         let names = names.unwrap_or_else(|| opened.classes.clone());
         self.choosing = Some(names.clone());
         self.unapplied = false;
-        class_panel::show_busy();
+        class_panel::show_busy(self.has_bundle);
         // A worker without a bundle would drop them: it gets them once it has opened one.
         if let Some(link) = self.link.as_ref().filter(|_| self.has_bundle) {
             link.send(&Order::Classes { names }, []);

@@ -122,6 +122,7 @@ impl App {
             let asked = self.choosing.clone();
             let names = asked.or_else(|| edited.then(|| self.classes.clone()));
             if let (Some(names), Some(link)) = (names, &self.link) {
+                class_panel::show_busy(true);
                 link.send(&Order::Classes { names }, []);
             }
         }
@@ -200,6 +201,7 @@ impl App {
             }
             photo.outcome = Outcome::Read(reading, kind, name);
             (photo.stale, photo.again_failed) = (false, None);
+            photo.detail.clear();
         }
         self.settle(id);
     }
