@@ -1,7 +1,7 @@
 //! What comes with the program, so that the default run needs no network and no images: the
 //! compact model, and features of Caltech-101 and of several out-of-distribution sets.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::model::ModelDirectory;
 
@@ -75,12 +75,16 @@ pub fn compact_model() -> Result<ModelDirectory> {
     ModelDirectory::embedded("the embedded compact model", COMPACT)
 }
 
-/// Whether the embedded features are this model's: it is the compact one, or has its image tower.
+/// Fails unless the embedded features are this model's: it is the compact one, or has its image tower.
 ///
 /// # Errors
-/// When the model's image tower cannot be read.
-pub fn holds_features_of(model: &ModelDirectory) -> Result<bool> {
-    Ok(model.feature_key()? == compact_model()?.feature_key()?)
+/// When they are not, or the model's image tower cannot be read.
+pub fn check_holds_features_of(model: &ModelDirectory) -> Result<()> {
+    ensure!(
+        model.feature_key()? == compact_model()?.feature_key()?,
+        "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
+    );
+    Ok(())
 }
 
 /// The bytes of an embedded feature file, with its name.

@@ -136,10 +136,8 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         notes.extend(tasks.iter_mut().filter_map(|task| task.thin(most)));
         notes.dedup();
     }
-    if tasks.is_empty() && !embedded::holds_features_of(&model)? {
-        bail!(
-            "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
-        );
+    if tasks.is_empty() {
+        embedded::check_holds_features_of(&model)?;
     }
     let encoded: Vec<OnceCell<EncodedImages>> = tasks.iter().map(|_| OnceCell::new()).collect();
     let experiment = |task: usize, shots: usize, seed: u64| -> Result<Experiment> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Args;
 use shared::bundle::{Map, Precision};
 use shared::score::Input;
@@ -106,10 +106,9 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
-    ensure!(
-        arguments.data.is_some() || embedded::holds_features_of(&model)?,
-        "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
-    );
+    if arguments.data.is_none() {
+        embedded::check_holds_features_of(&model)?;
+    }
     check_text(&model, config)?;
     check_model(
         &model,

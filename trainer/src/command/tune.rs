@@ -101,6 +101,9 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
         Some(path) => model_directory(path)?,
         None => embedded::compact_model()?,
     };
+    if arguments.data.is_none() {
+        embedded::check_holds_features_of(&model)?;
+    }
     let device = arguments.device.open()?;
     let settings = grid(&arguments.training, &arguments.axes)?;
     if let Some(first) = settings.first() {
@@ -202,9 +205,6 @@ fn experiment(arguments: &TuneArguments, model: &ModelDirectory, seed: u64) -> R
             let device = arguments.device.open()?;
             Experiment::from_folders(model, &device.device, &folders, &encoding, shots, seed)
         }
-        None if !embedded::holds_features_of(model)? => bail!(
-            "--model without --data: the embedded features are the compact model's own; give --data DIR, the images to learn from"
-        ),
         None => Experiment::embedded(model, shots, seed).map(|experiment| Experiment {
             ood: Vec::new(),
             ..experiment
