@@ -25,14 +25,12 @@ addEventListener("activate", (event) => {
   })());
 });
 
-// A newer version waits until no tab runs the older one. The only tab there is may call it in,
-// before it has begun.
+// A newer version waits until no tab runs the older one. The only tab there is may call it in.
 addEventListener("message", (event) => {
   event.waitUntil((async () => {
     const tabs = await clients.matchAll({ type: "window", includeUncontrolled: true });
     const alone = tabs.filter((tab) => tab.url.startsWith(registration.scope)).length <= 1;
     if (alone) await skipWaiting();
-    event.ports[0].postMessage(alone);
   })());
 });
 

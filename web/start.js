@@ -32,24 +32,21 @@ const name = js.split("/").pop().replace(/\.js$/, "");
 const own = (error) => error instanceof WebAssembly.RuntimeError || String(error.stack || "").includes(name);
 const broke = (error) => error && own(error) && refuse("The page's program stopped. Reload the page; photos have to be chosen again.", error);
 
-// A newer version that waits takes over now, where this is the only tab: the page has not begun.
-async function takenOver() {
-  const registration = await navigator.serviceWorker?.getRegistration();
-  if (!registration?.waiting) return false;
-  const { port1, port2 } = new MessageChannel();
-  return new Promise((heard) => {
-    setTimeout(heard, 5000, false);
-    const changed = new Promise((seen) => navigator.serviceWorker.addEventListener("controllerchange", seen, { once: true }));
-    port1.onmessage = ({ data }) => data ? changed.then(() => heard(true)) : heard(false);
-    registration.waiting.postMessage("take over", [port2]);
-  });
+// A newer version that waits takes over now, where this is the only tab and holds no photo yet. The page
+// is started meanwhile: Chromium lets the older worker go no sooner than the page has what it asked for.
+async function takeOver() {
+  const registration = await navigator.serviceWorker.getRegistration();
+  if (!registration?.waiting) return;
+  navigator.serviceWorker.addEventListener("controllerchange", () => {
+    if (document.body.dataset.photos !== "some") location.reload();
+  }, { once: true });
+  registration.waiting.postMessage("take over");
 }
 
 if (typeof WebAssembly !== "object" || !WebAssembly.validate(simd)) {
   refuse("This browser has no WebAssembly with SIMD, which the model needs. Update it, or open the page in a current Chrome, Edge, Firefox or Safari.");
-} else if (await takenOver().catch(() => false)) {
-  location.reload();
 } else {
+  if ("serviceWorker" in navigator) takeOver().catch(() => { /* It comes when all tabs are closed. */ });
   try {
     const program = await import(new URL(js, document.baseURI).href);
     await program.default({ module_or_path: new URL(wasm, document.baseURI) });

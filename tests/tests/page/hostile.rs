@@ -23,7 +23,8 @@ const THROUGH_THE_WORKER: &str = r#"
     let worker, hear;
     const begin = () => new Promise((started) => {
         worker?.terminate();
-        worker = new Worker('worker-start.js', { type: 'module', name: 'strangers' });
+        const { version } = document.querySelector('#start').dataset;
+        worker = new Worker(`worker-start.js?${version}`, { type: 'module', name: 'strangers' });
         worker.onmessage = ({ data }) => hear(data);
         worker.onerror = (event) => { event.preventDefault(); hear(event.message); };
         hear = (data) => { if (Array.isArray(data) && data[0] === '"started"') started(); };

@@ -70,7 +70,8 @@ fn open() {
                 let video: HtmlVideoElement = dom::by_id("camera-view");
                 video.set_src_object(Some(&stream));
                 // Closed and opened again while the browser was asking, there are two.
-                if let Some(other) = STREAM.replace(Some(stream.clone())) {
+                // The stream's own `clone` would open another one.
+                if let Some(other) = STREAM.replace(Some(Clone::clone(&stream))) {
                     end(&other);
                 }
                 if let Ok(playing) = video.play() {
