@@ -37,10 +37,13 @@ const broke = (error) => error && own(error) && refuse("The page's program stopp
 async function takeOver() {
   const registration = await navigator.serviceWorker.getRegistration();
   if (!registration?.waiting) return;
-  navigator.serviceWorker.addEventListener("controllerchange", () => {
-    if (document.body.dataset.photos !== "some") location.reload();
-  }, { once: true });
-  registration.waiting.postMessage("take over");
+  const unused = () => document.body.dataset.photos !== "some";
+  navigator.serviceWorker.addEventListener("controllerchange", () => unused() && location.reload(), { once: true });
+  // A tab that was just left counts for a moment still.
+  for (const wait of [0, 1000, 3000]) {
+    await new Promise((later) => setTimeout(later, wait));
+    if (unused()) registration.waiting?.postMessage("take over");
+  }
 }
 
 if (typeof WebAssembly !== "object" || !WebAssembly.validate(simd)) {

@@ -52,8 +52,28 @@ fn read_entry(directory: &Path, entry: &FileEntry) -> Result<Vec<u8>, String> {
     }
 }
 
+/// Asks the device for the bundle's known answers, as the page does: a driver that computes wrongly
+/// would give wrong verdicts without a word.
+fn check(bundle: &Bundle, tower: &ImageTower, device: &Device) -> Result<()> {
+    let preprocessing = &bundle.manifest.model.preprocessing;
+    for answer in &bundle.manifest.known_answers {
+        let pixels = bundle.known_pixels(answer)?;
+        let patches = match answer.mean_patch.is_empty() {
+            true => Vec::new(),
+            false => forward_patches(tower, preprocessing, device, pixels.clone(), 1)?,
+        };
+        let feature = forward_pixels(tower, preprocessing, device, pixels, 1)?;
+        if let Err(wrong) = answer.judge(&feature, &patches) {
+            bail!(
+                "its image tower does not give its known answers on this device: {wrong}. Try --device cpu; if that says the same, the bundle is damaged: export it again"
+            );
+        }
+    }
+    Ok(())
+}
+
 impl Detector {
-    /// Opens a bundle and puts its image tower on the device.
+    /// Opens a bundle, puts its image tower on the device and asks it for the known answers.
     pub fn open(directory: &Path, device: &Device) -> Result<Self> {
         let mut bundle = open_bundle(directory)?;
         let classes = bundle.class_features()?;
@@ -65,6 +85,8 @@ impl Detector {
         })?;
         let tower = ImageTower::load(&tensors, &bundle.manifest.model, device)
             .with_context(|| format!("the image tower of the bundle {}", directory.display()))?;
+        check(&bundle, &tower, device)
+            .with_context(|| format!("the bundle {}", directory.display()))?;
         Ok(Self {
             manifest: bundle.manifest,
             classes,

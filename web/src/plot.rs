@@ -77,6 +77,8 @@ pub fn histogram(histogram: &Histogram, marks: &[Mark]) -> String {
         WIDTH - 10.0,
         escaped(&histogram.axis)
     );
+    // Words stand above every line.
+    let mut words = String::new();
     for (index, series) in histogram.series.iter().enumerate() {
         let floor = top + (index as f64 + 1.0) * ROW;
         let peak = series.counts.iter().copied().max().unwrap_or(0).max(1) as f64;
@@ -91,20 +93,32 @@ pub fn histogram(histogram: &Histogram, marks: &[Mark]) -> String {
         let tone = tone(&series.name, index);
         let _ = write!(
             svg,
-            r#"<path class="area tone-{tone}" d="{outline}V{floor}Z"/><path class="axis" d="M10 {floor}H{:.1}"/><text class="strong" x="12" y="{:.1}">{}</text>"#,
+            r#"<path class="area tone-{tone}" d="{outline}V{floor}Z"/><path class="axis" d="M10 {floor}H{:.1}"/>"#,
             WIDTH - 10.0,
+        );
+        let _ = write!(
+            words,
+            r#"<text class="strong" x="12" y="{:.1}">{}</text>"#,
             floor - ROW + NAME - 5.0,
             escaped(&series.name)
         );
     }
     for mark in marks.iter().filter(|mark| mark.value.is_finite()) {
-        draw_mark(&mut svg, mark, histogram, x(mark.value), top);
+        draw_mark(&mut svg, &mut words, mark, histogram, x(mark.value), top);
     }
+    svg.push_str(&words);
     svg.push_str("</svg>");
     svg
 }
 
-fn draw_mark(svg: &mut String, mark: &Mark, histogram: &Histogram, at: f64, top: f64) {
+fn draw_mark(
+    svg: &mut String,
+    words: &mut String,
+    mark: &Mark,
+    histogram: &Histogram,
+    at: f64,
+    top: f64,
+) {
     let class = if mark.dashed { "mark dashed" } else { "mark" };
     let matches = |name: &str| mark.rows.is_empty() || name.to_lowercase().contains(mark.rows);
     let everywhere =
@@ -134,7 +148,7 @@ fn draw_mark(svg: &mut String, mark: &Mark, histogram: &Histogram, at: f64, top:
             (false, _) => NAME + 12.0,
         };
     let _ = write!(
-        svg,
+        words,
         r#"<text class="strong" x="{:.1}" y="{y:.1}" text-anchor="{anchor}">{}</text>"#,
         at + shift,
         escaped(&mark.label)

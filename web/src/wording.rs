@@ -24,11 +24,11 @@ pub fn lost_photos(count: usize, discarded: bool) -> String {
         1 => "It was kept nowhere else, so choose it again",
         _ => "They were kept nowhere else, so choose them again",
     };
-    format!(
-        "{what} with {} in it. {them}. Method, device and classes are as they were; the page's own bundle is loaded.",
-        photos(count)
-    )
+    format!("{what} with {} in it. {them}. {KEPT}", photos(count))
 }
+
+/// What a page says that was loaded anew without photos and goes on with what was set.
+pub const KEPT: &str = "Method, device and classes are as they were; the page's own bundle is loaded, with its thresholds.";
 
 /// What a p-value means. `p` is the fraction of photos known to belong that score this low
 /// or lower.
@@ -62,7 +62,7 @@ pub fn among_outsiders(share: Option<f64>) -> String {
         many if many < 1.5 => "one scores".to_owned(),
         many => format!("{} score", many.round()),
     };
-    format!("Of 100 photos of other things, {of_hundred} this high or higher.")
+    format!("Of 100 photos of none of the bundle's classes, {of_hundred} this high or higher.")
 }
 
 /// A fraction of one in percent, with as many digits as it deserves near 0 and 1.
@@ -105,6 +105,11 @@ pub fn beside(score: f64, threshold: f64) -> [String; 2] {
         false => (0..12).find(differ).unwrap_or(0),
     };
     texts(more)
+}
+
+/// A cosine.
+pub fn cosine(cosine: f32) -> String {
+    with_digits(f64::from(cosine), 2)
 }
 
 /// Decimals of a score of this size.
@@ -196,7 +201,7 @@ mod tests {
     #[test]
     fn outsiders_read_as_counts() {
         let said = |share| among_outsiders(Some(share));
-        assert!(said(0.0).contains("100 photos of other things, none scores this high"));
+        assert!(said(0.0).contains("none of the bundle's classes, none scores this high"));
         assert!(said(0.005).contains("fewer than one scores"));
         assert!(said(0.0125).contains(", one scores"));
         assert!(said(0.25).contains(", 25 score this"));

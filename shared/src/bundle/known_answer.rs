@@ -46,18 +46,42 @@ pub enum KnownInput {
 impl KnownAnswer {
     /// The relative error of a feature that a device computed, or `None` when it is of another
     /// width or not finite.
-    pub fn error(&self, feature: &[f32]) -> Option<f32> {
+    fn error(&self, feature: &[f32]) -> Option<f32> {
         relative_error(feature, &self.feature)
     }
 
     /// The same of the features of patches, `[patches, embed_dim]`.
-    pub fn error_of_patches(&self, patches: &[f32]) -> Option<f32> {
+    fn error_of_patches(&self, patches: &[f32]) -> Option<f32> {
         relative_error(&mean_patch(patches, self.feature.len()), &self.mean_patch)
     }
 
     /// Whether a device that is this far off is near enough.
-    pub fn accepts(&self, error: Option<f32>) -> bool {
+    fn accepts(&self, error: Option<f32>) -> bool {
         error.is_some_and(|error| error <= self.tolerance)
+    }
+
+    /// Holds what a device computed against the answer: the image's `feature`, and the features of its
+    /// `patches` `[patches, embed_dim]` where the answer has one of them. The largest relative error.
+    ///
+    /// # Errors
+    /// Which part comes out how far off, in words that follow "it computes wrongly: ".
+    pub fn judge(&self, feature: &[f32], patches: &[f32]) -> Result<f32, String> {
+        let near = |what: &str, error: Option<f32>| match error {
+            Some(off) if self.accepts(error) => Ok(off),
+            Some(off) => Err(format!(
+                "{what}“{}” comes out {off:.1e} off, where {:.1e} is allowed",
+                self.name, self.tolerance
+            )),
+            None => Err(format!("{what}“{}” comes out as no number", self.name)),
+        };
+        let of_image = near("", self.error(feature))?;
+        match self.mean_patch.is_empty() {
+            true => Ok(of_image),
+            false => {
+                let of_patches = near("the patches of ", self.error_of_patches(patches))?;
+                Ok(of_image.max(of_patches))
+            }
+        }
     }
 
     pub(super) fn check(&self, field: &str, embed_dim: usize) -> Result<(), BundleError> {

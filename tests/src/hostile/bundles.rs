@@ -476,6 +476,11 @@ fn manifest_fields() -> Vec<Case> {
             &["known_answers"],
         ),
         (
+            "known-answer-of-other-weights",
+            |m| m["known_answers"][0]["feature"] = json!(vec![1.0; 16]),
+            &["known answers", "computes wrongly"],
+        ),
+        (
             "known-answer-tolerance-2",
             |m| m["known_answers"][0]["tolerance"] = 2.into(),
             &["tolerance"],

@@ -256,7 +256,7 @@ fn classes_can_be_edited() {
         );
         // What was measured with other classes is not said of these.
         let text = card["text"].as_str().unwrap();
-        assert!(text.contains("photos of other things"), "{text}");
+        assert!(text.contains("none of the bundle's classes"), "{text}");
         assert!(!text.contains("photos that belong"), "{text}");
     }
     // The map has no points of a class that the bundle does not know, and names none.

@@ -129,7 +129,7 @@ fn edited_classes_are_held_against_patches_of_other_photos() {
         let class = card["class"].as_str().unwrap();
         assert!(["rocket", "astronaut"].contains(&class), "{card}");
         let text = card["text"].as_str().unwrap();
-        assert!(text.contains("photos of other things"), "{text}");
+        assert!(text.contains("none of the bundle's classes"), "{text}");
     }
     let note = stage.text("#rate-note");
     assert!(

@@ -74,7 +74,7 @@ fn a_folder_gives_its_photos() {
     std::fs::copy(sample("rocket.jpg"), folder.join("second day/rocket.jpg")).unwrap();
     std::fs::write(folder.join("diary.txt"), "It rained.").unwrap();
     let left_out =
-        "return document.querySelector('.banner')?.textContent.includes('1 of the 3 files')";
+        "return document.querySelector('.banner')?.textContent.includes('One of the 3 files')";
     // Picked.
     stage
         .browser
@@ -171,7 +171,18 @@ fn a_camera_that_is_refused_says_so() {
     stage.browser.wait(
         "a reason",
         60,
-        "return document.querySelector('#camera-note').textContent.includes('There is no camera to use')",
+        "return document.querySelector('#camera-note').textContent.includes('finds no camera')",
+    );
+    stage.browser.click("#camera-close");
+    // One that is there and may not be used is another matter.
+    stage.browser.run(
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'));
+         document.querySelector('#camera').click()",
+    );
+    stage.browser.wait(
+        "a reason",
+        60,
+        "return document.querySelector('#camera-note').textContent.includes('Allow it')",
     );
     stage.browser.click("#camera-close");
     // Nothing else is disturbed.

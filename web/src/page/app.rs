@@ -54,6 +54,8 @@ pub struct App {
     pub(super) method: String,
     thresholds: BTreeMap<String, f64>,
     view: &'static str,
+    /// How far down the views were that are not shown.
+    scrolled: BTreeMap<&'static str, f64>,
     chosen: Option<PhotoId>,
     /// When the worker could begin with what is in the queue.
     pub(super) queue_began: f64,

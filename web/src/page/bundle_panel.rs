@@ -74,8 +74,8 @@ fn choose_folder(files: Vec<File>) {
     app::with(|app: &mut App| app.choose_bundle(Some((BundleSource::Files { names }, files))));
 }
 
-/// Shows the loaded bundle; `other` when it is not the page's own.
-pub fn show(opened: &Opened, other: bool) {
+/// Shows the loaded bundle, and where it is from; `None` for the page's own.
+pub fn show(opened: &Opened, source: Option<&BundleSource>) {
     dom::by_id::<Element>("bundle-name").set_text_content(Some(&opened.model));
     let origin = match (opened.cached, opened.kept) {
         (true, _) => ", from this browser's cache.",
@@ -84,11 +84,16 @@ pub fn show(opened: &Opened, other: bool) {
             ". This browser keeps no copy, because its storage is full or closed to the page: the next visit fetches it again, and does not work offline."
         }
     };
+    let from = match source {
+        None | Some(BundleSource::Page) => String::new(),
+        Some(BundleSource::Files { .. }) => " Opened from a folder of yours.".to_owned(),
+        Some(BundleSource::Address { url }) => format!(" Opened from {url}."),
+    };
     let text = format!(
-        "{} {}{origin}",
+        "{} {}{origin}{from}",
         opened.description,
         wording::bytes(opened.bytes)
     );
     dom::by_id::<Element>("bundle-note").set_text_content(Some(&text));
-    dom::by_id::<HtmlElement>("bundle-default").set_hidden(!other);
+    dom::by_id::<HtmlElement>("bundle-default").set_hidden(source.is_none());
 }

@@ -84,12 +84,20 @@ fn open() {
                     take_button().set_disabled(false);
                 }
             }
+            Err(error) if is_none(&error) => note(
+                "The browser finds no camera on this device. Plug one in, or choose photos instead.",
+            ),
             Err(error) => note(&format!(
                 "There is no camera to use ({}). Allow it in the browser's settings, or choose photos instead.",
                 dom::said(&error)
             )),
         }
     });
+}
+
+/// Whether the error says that there is no camera, rather than that none may be used.
+fn is_none(error: &JsValue) -> bool {
+    Reflect::get(error, &"name".into()).is_ok_and(|name| name == "NotFoundError")
 }
 
 async fn stream() -> Result<MediaStream, JsValue> {

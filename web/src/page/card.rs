@@ -4,15 +4,15 @@
 //! `error`; none while it is read again), `data-class` (the class, or the nearest one of what is out),
 //! `data-score` (in full) and `data-device` (`gpu` or `cpu`).
 
-use js_sys::Reflect;
+use js_sys::{Function, Object, Reflect};
 use shared::score::Verdict;
 use wasm_bindgen::JsCast;
 use web::message::{MethodScore, PhotoId};
 use web::{record, wording};
 use web_sys::{Element, Event, HtmlElement, HtmlImageElement, HtmlTemplateElement};
 
-use super::dom;
 use super::photo::{Outcome, Photo, Standard};
+use super::{dom, frame};
 
 /// The elements of a card.
 pub struct Card {
@@ -47,9 +47,33 @@ pub fn start() {
             hold_thumbnail(&card, !skipped);
             if skipped {
                 drop_layout(&card);
+                // A card that came back into sight meanwhile may not be told of any more.
+                frame::soon(move || {
+                    if is_in_sight(&card) {
+                        hold_thumbnail(&card, true);
+                    }
+                });
             }
         },
     );
+    // On paper every card can be seen.
+    dom::on(&dom::window(), "beforeprint", |_: Event| {
+        for card in dom::all("#cards .card") {
+            hold_thumbnail(&card, true);
+        }
+    });
+}
+
+/// Whether the browser draws the card, or would if there were a frame.
+fn is_in_sight(card: &HtmlElement) -> bool {
+    let options = Object::new();
+    // Setting a field of a plain object cannot fail.
+    let _ = Reflect::set(&options, &"contentVisibilityAuto".into(), &true.into());
+    let check = Reflect::get(card, &"checkVisibility".into()).ok();
+    check
+        .and_then(|check| check.dyn_into::<Function>().ok())
+        .and_then(|check| check.call1(card, &options).ok())
+        .is_some_and(|seen| seen.is_truthy())
 }
 
 /// Gives the thumbnail its address, or takes it away: of every image that has one the browser keeps

@@ -83,11 +83,11 @@ pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usi
         let words: Vec<String> = unknown
             .words
             .iter()
-            .map(|word| format!("“{word}”"))
+            .map(|word| isolated(&format!("“{word}”")))
             .collect();
         let text = format!(
             "{}: the text tower has never seen {}; what it says of this class is a guess.",
-            unknown.class,
+            isolated(&unknown.class),
             words.join(", ")
         );
         dom::element("li", "", &text)
@@ -101,6 +101,11 @@ pub fn show(classes: &[String], edited: bool, unknown: &[UnknownWords], own: usi
     if !last {
         show_busy(true);
     }
+}
+
+/// The words apart from what is around them, where they run from right to left.
+fn isolated(words: &str) -> String {
+    format!("\u{2068}{words}\u{2069}")
 }
 
 /// Whether the bundle can take other names.

@@ -1,5 +1,6 @@
 //! The document, in a few words.
 
+use js_sys::{Function, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{Document, Element, Event, EventTarget, HtmlElement, Window};
@@ -116,6 +117,38 @@ pub fn now() -> f64 {
     window()
         .performance()
         .map_or(0.0, |performance| performance.now())
+}
+
+/// How far down the page is scrolled, in pixels.
+pub fn scrolled() -> f64 {
+    window().scroll_y().unwrap_or(0.0)
+}
+
+/// Scrolls the page to there.
+pub fn scroll_to(pixels: f64) {
+    window().scroll_to_with_x_and_y(0.0, pixels);
+}
+
+/// Scrolls `holder` sideways, if need be, so that `inner` stands in its middle.
+pub fn bring_into_sight(holder: &Element, inner: &Element) {
+    let (Some(outside), Some(inside)) = (extent(holder), extent(inner)) else {
+        return;
+    };
+    if inside[0] < outside[0] || inside[1] > outside[1] {
+        let by = (inside[0] + inside[1] - outside[0] - outside[1]) / 2.0;
+        holder.set_scroll_left(holder.scroll_left() + by as i32);
+    }
+}
+
+/// Where an element begins and ends, from left to right.
+fn extent(element: &Element) -> Option<[f64; 2]> {
+    let measure: Function = Reflect::get(element, &"getBoundingClientRect".into())
+        .ok()?
+        .dyn_into()
+        .ok()?;
+    let rectangle = measure.call0(element).ok()?;
+    let side = |name: &str| Reflect::get(&rectangle, &name.into()).ok()?.as_f64();
+    Some([side("left")?, side("right")?])
 }
 
 /// What a JavaScript error says.

@@ -21,6 +21,11 @@ pub fn draw_after(wait: f64, draw: fn()) {
     }
 }
 
+/// Calls `task` after the frame that is being made.
+pub fn soon(task: impl FnOnce() + 'static) {
+    dom::later(50, task);
+}
+
 fn next(draw: fn()) {
     if dom::document().hidden() {
         return dom::later(UNSEEN, draw);

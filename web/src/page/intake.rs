@@ -42,6 +42,7 @@ fn take(dropped: Dropped, from_folder: bool) {
         .filter(|file| !from_folder || looks_like_an_image(file))
         .map(|file| (file.name(), file.unchecked_into()))
         .collect();
+    banner::dismiss("folder");
     let mut text = String::new();
     if cut {
         text = format!(
@@ -55,10 +56,12 @@ fn take(dropped: Dropped, from_folder: bool) {
         ));
     }
     if from_folder && photos.len() < count {
-        text.push_str(&format!(
-            "{} of the {count} files in this folder are not photos by name and were left out.",
-            count - photos.len()
-        ));
+        let others = count - photos.len();
+        text.push_str(&match (others, count) {
+            (_, 1) => "The only file in this folder is no photo by name.".to_owned(),
+            (1, _) => format!("One of the {count} files in this folder is no photo by name and was left out."),
+            _ => format!("{others} of the {count} files in this folder are not photos by name and were left out."),
+        });
     }
     if !text.is_empty() {
         banner::show("folder", "note", &text);

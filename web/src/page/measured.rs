@@ -220,7 +220,7 @@ fn show_reliability(standard: &Standard) {
         lines::chart(&axes, &[line])
     });
     let caption = format!(
-        "{}, among photos that belong. On the diagonal its probabilities mean what they say; below it, it is too sure of itself.",
+        "{}, among photos that belong. On the diagonal its probabilities mean what they say; below it, it is too sure of itself, and above it not sure enough.",
         standard.method_name()
     );
     dom::fill_figure("figure-reliability", &svg, &caption);

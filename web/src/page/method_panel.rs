@@ -47,17 +47,15 @@ pub fn is_usable(id: &str, edited: bool) -> bool {
 pub fn show(standard: &Standard, edited: bool) {
     let list: Element = dom::by_id("methods");
     let entries = &standard.opened.methods;
-    let known: Vec<String> = dom::all("#methods input")
+    // Another bundle may have the same methods, and other figures of them.
+    let wanted: Vec<HtmlElement> = entries.iter().map(choice).collect();
+    let said = |element: &HtmlElement| element.inner_html();
+    if dom::all("#methods label")
         .iter()
-        .filter_map(|input| input.get_attribute("value"))
-        .collect();
-    if known
-        != entries
-            .iter()
-            .map(|entry| entry.id.clone())
-            .collect::<Vec<_>>()
+        .map(said)
+        .ne(wanted.iter().map(said))
     {
-        dom::replace(&list, entries.iter().map(choice));
+        dom::replace(&list, wanted);
     }
     for input in dom::all("#methods input") {
         let input: HtmlInputElement = input.unchecked_into();

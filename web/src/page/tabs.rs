@@ -43,9 +43,12 @@ fn start_settings() {
     };
     let done: HtmlElement = dom::by_id("settings-close");
     dom::on(&done, "click", move |_: Event| close());
-    let settings: HtmlElement = dom::by_id("settings");
-    dom::on(&settings, "keydown", move |event: KeyboardEvent| {
-        if event.key() == "Escape" {
+    dom::on(&dom::document(), "keydown", move |event: KeyboardEvent| {
+        let toggle: Element = dom::by_id("settings-toggle");
+        let open = toggle.get_attribute("aria-expanded").as_deref() == Some("true");
+        // Over it there may be the camera, which the same key closes.
+        let camera: Element = dom::by_id("camera-dialog");
+        if event.key() == "Escape" && open && !camera.has_attribute("open") {
             close();
         }
     });
@@ -80,6 +83,26 @@ fn start_theme() {
     let apply = |theme: &str| {
         if let Some(root) = dom::document().document_element() {
             dom::set(&root, "data-theme", theme);
+        }
+        // The browser's own frame goes along.
+        let metas = dom::all("meta[name=theme-color]");
+        let of_theme = metas.iter().find(|meta| {
+            let media = meta.get_attribute("media").unwrap_or_default();
+            media.contains(theme)
+        });
+        let color = of_theme.and_then(|meta| meta.get_attribute("content"));
+        if let Some(color) = color {
+            let known = dom::all("meta[name=theme-color]:not([media])");
+            let meta = known.into_iter().next().unwrap_or_else(|| {
+                let meta = dom::element("meta", "", "");
+                dom::set(&meta, "name", "theme-color");
+                meta
+            });
+            dom::set(&meta, "content", &color);
+            // The first one whose media match counts.
+            if let Some(head) = dom::all("head").first() {
+                let _ = head.prepend_with_node_1(&meta);
+            }
         }
     };
     let kept = storage().and_then(|storage| storage.get_item("theme").ok().flatten());

@@ -75,7 +75,8 @@ pub fn show(standard: &Standard, own: bool) {
     let mut value = format!("score {}", wording::score(standard.threshold));
     if standard.scale() == ScoreScale::Probability {
         let probability = standard.scale().display(standard.threshold);
-        value.push_str(&format!(" (probability {})", wording::percent(probability)));
+        let probability = wording::percent(probability).replace(' ', "\u{a0}");
+        value.push_str(&format!(" (probability\u{a0}{probability})"));
     }
     text("threshold-value", &value);
     text("rate-hit", &hit);
@@ -84,7 +85,7 @@ pub fn show(standard: &Standard, own: bool) {
     let note = match (standard.outsiders, set) {
         (Some([]), _) => "The threshold is the bundle's, for its own classes. With yours, nobody knows what it keeps and lets in: look at a few photos and move it.".to_owned(),
         (Some(outsiders), _) => format!(
-            "Your classes were never measured. {} that show none of the bundle's were scored against them; until you move it, the threshold lets in as many of those as before.",
+            "Your classes were never measured. {} that show none of the bundle's were scored against them; until you move it, the threshold lets in as many of those as before. Some may show your classes, and count as let in all the same.",
             wording::photos(outsiders.len())
         ),
         (None, Some(set)) => format!(

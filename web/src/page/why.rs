@@ -1,8 +1,9 @@
 //! The view that shows where a photo stands.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use shared::score::Verdict;
+use shared::score::{Input, Verdict, method};
 use wasm_bindgen::JsCast;
 use web::message::PhotoId;
 use web::plot::{self, MapPhoto, Mark};
@@ -11,7 +12,12 @@ use web_sys::{Element, Event, HtmlElement, HtmlImageElement};
 
 use super::app::{self, App};
 use super::dom;
-use super::photo::{Photo, Standard};
+use super::photo::{Outcome, Photo, Standard};
+
+thread_local! {
+    /// The photo that was brought into sight last: who scrolls on is not called back to it.
+    static BROUGHT: Cell<Option<PhotoId>> = const { Cell::new(None) };
+}
 
 /// Listens.
 pub fn start() {
@@ -43,6 +49,19 @@ pub fn show(
     show_threshold(standard, photos, chosen);
     show_similarity(standard, photo);
     show_map(standard, photos, chosen);
+    if BROUGHT.replace(chosen) != chosen {
+        for (holder, inner) in [
+            ("#why-photos", "[aria-pressed=true]"),
+            ("#figure-map .plot", "[data-chosen=true]"),
+        ] {
+            let holder = dom::all(holder).into_iter().next();
+            if let Some(holder) = holder
+                && let Ok(Some(inner)) = holder.query_selector(inner)
+            {
+                dom::bring_into_sight(&holder, &inner);
+            }
+        }
+    }
 }
 
 /// Shows what depends on the threshold.
@@ -55,7 +74,15 @@ pub fn show_threshold(
     text(
         "why-summary",
         &photo.map_or_else(
-            || "Add a photo to see where it stands among those the model was tried on.".to_owned(),
+            || {
+                match photos.is_empty() {
+                    true => {
+                        "Add a photo to see where it stands among those the model was tried on."
+                    }
+                    false => "None of the photos has been read yet.",
+                }
+                .to_owned()
+            },
             |photo| summary(photo, standard),
         ),
     );
@@ -111,17 +138,30 @@ fn text(id: &str, text: &str) {
 /// The verdict's reasons in two sentences.
 fn summary(photo: &Photo, standard: &Standard) -> String {
     let (Some(score), Some(reading)) = (photo.score(standard), photo.reading()) else {
-        let lack = photo.reading().map(|_| photo.lack(standard));
-        return lack.unwrap_or_else(|| "There is no verdict on this photo.".to_owned());
+        return match &photo.outcome {
+            Outcome::Read(..) => photo.lack(standard),
+            Outcome::Waiting => "It is being read.".to_owned(),
+            Outcome::Unreadable(message) => format!("It was not read. {message}"),
+        };
     };
     let explanation = &score.explanation;
     let class = standard.class(explanation.predicted);
-    let similarity = match (reading.scores.positive, reading.scores.negative) {
+    // Only of prompts that the method goes by.
+    let needs =
+        |input| method(standard.method).is_some_and(|method| method.needs().contains(&input));
+    let positive = reading.scores.positive.filter(|_| needs(Input::Positive));
+    let negative = reading.scores.negative.filter(|_| needs(Input::Negative));
+    let [positive, negative] = [positive, negative].map(|cosine| cosine.map(wording::cosine));
+    let similarity = match (positive, negative) {
         (Some(positive), Some(negative)) => format!(
-            "Its cosine is {positive:.2} with the nearest positive prompt and {negative:.2} with the nearest negative one."
+            "Its cosine is {positive} with the nearest positive prompt and {negative} with the nearest negative one."
         ),
-        (Some(positive), None) => format!("Its cosine with the nearest prompt is {positive:.2}."),
+        (Some(positive), None) => format!("Its cosine with the nearest prompt is {positive}."),
         _ => String::new(),
+    };
+    let left_out = match standard.outsiders {
+        Some(_) => " The other figures are of the bundle's own classes, and left out for yours.",
+        None => "",
     };
     let [own, cut] = wording::beside(explanation.score, standard.threshold);
     let verdict = if explanation.score >= standard.threshold {
@@ -135,7 +175,10 @@ fn summary(photo: &Photo, standard: &Standard) -> String {
             standard.method_name()
         )
     };
-    format!("{verdict} {similarity} {}", standard.rarity(score))
+    format!(
+        "{verdict} {similarity} {}{left_out}",
+        standard.rarity(score)
+    )
 }
 
 fn show_strip(photos: &BTreeMap<PhotoId, Photo>, chosen: Option<PhotoId>) {
@@ -187,7 +230,7 @@ fn show_similarity(standard: &Standard, photo: Option<&Photo>) {
     if let Some(positive) = scores.and_then(|scores| scores.positive) {
         marks.push(Mark {
             value: f64::from(positive),
-            label: format!("this photo {positive:.2}"),
+            label: format!("this photo {}", wording::cosine(positive)),
             rows: "positive",
             dashed: false,
         });
@@ -195,7 +238,7 @@ fn show_similarity(standard: &Standard, photo: Option<&Photo>) {
     if let Some(negative) = scores.and_then(|scores| scores.negative) {
         marks.push(Mark {
             value: f64::from(negative),
-            label: format!("this photo {negative:.2}"),
+            label: format!("this photo {}", wording::cosine(negative)),
             rows: "negative",
             dashed: true,
         });
@@ -206,8 +249,13 @@ fn show_similarity(standard: &Standard, photo: Option<&Photo>) {
         Some(_) => None,
     };
     let svg = figure.map(|figure| plot::histogram(figure, &marks));
-    let caption = "Cosine with the nearest prompt of each kind, over the photos that the model was tried on. The full line is this photo and the positive prompts, the broken line this photo and the negative ones.";
-    dom::fill_figure("figure-similarity", &svg.unwrap_or_default(), caption);
+    let mut caption =
+        "Cosine with the nearest prompt of each kind, over the photos that the model was tried on."
+            .to_owned();
+    if !marks.is_empty() {
+        caption.push_str(" The full line is this photo and the positive prompts, the broken line this photo and the negative ones.");
+    }
+    dom::fill_figure("figure-similarity", &svg.unwrap_or_default(), &caption);
 }
 
 fn show_score(standard: &Standard, photo: Option<&Photo>) {

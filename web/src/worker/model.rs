@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use shared::bundle::{Bundle, BundleError, KnownAnswer, Part, Parts, TensorValues, decode_each};
+use shared::bundle::{Bundle, BundleError, Part, Parts, TensorValues, decode_each};
 use shared::clip::{ClipConfig, ImageTower, Placed, Weights};
 
 use super::arrivals::Arrivals;
@@ -88,11 +88,8 @@ impl Model {
             let patches = !answer.mean_patch.is_empty();
             let found = self.encode(pixels, patches).await?;
             let found = found.into_iter().next().unwrap_or_default();
-            worst = worst.max(judge(answer, "", answer.error(&found.feature))?);
-            if patches {
-                let error = answer.error_of_patches(&found.patches);
-                worst = worst.max(judge(answer, "the patches of ", error)?);
-            }
+            let judged = answer.judge(&found.feature, &found.patches);
+            worst = worst.max(judged.map_err(|wrong| format!("it computes wrongly: {wrong}"))?);
         }
         Ok((!answers.is_empty()).then_some((answers.len(), worst)))
     }
@@ -111,20 +108,6 @@ async fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String> {
     let data = tensor.into_data_async().await;
     let data = data.map_err(|error| format!("{error:?}"))?;
     data.try_to_vec().map_err(|error| format!("{error:?}"))
-}
-
-fn judge(answer: &KnownAnswer, what: &str, error: Option<f32>) -> Result<f32, String> {
-    match error {
-        Some(off) if answer.accepts(error) => Ok(off),
-        Some(off) => Err(format!(
-            "it computes wrongly: {what}“{}” comes out {off:.1e} off, where {:.1e} is allowed",
-            answer.name, answer.tolerance
-        )),
-        None => Err(format!(
-            "it computes wrongly: {what}“{}” comes out as no number",
-            answer.name
-        )),
-    }
 }
 
 /// The tensors of files, each put where `place` puts it as soon as it is decoded.

@@ -112,7 +112,11 @@ impl App {
             self.photos.insert(id, Photo::new(name, blob));
             self.queue.add([id]);
         }
-        banner::dismiss("reload");
+        for topic in ["reload", "clipboard"] {
+            banner::dismiss(topic);
+        }
+        // New photos come first.
+        self.scrolled.remove("verdicts");
         self.open_view("verdicts");
         self.pump();
         self.show_queue();
@@ -122,6 +126,9 @@ impl App {
 
     /// Drops what waits; asked once more, also what the worker is at.
     pub(super) fn cancel(&mut self) {
+        if self.queue.is_idle() {
+            return;
+        }
         let mut dropped = self.queue.cancel();
         if dropped.is_empty() {
             dropped = self.queue.abandon();
@@ -199,14 +206,21 @@ impl App {
     /// Opens the "why" view on a photo.
     pub fn ask_why(&mut self, id: PhotoId) {
         self.chosen = Some(id);
+        self.scrolled.remove("why");
         self.open_view("why");
     }
 
     pub(super) fn open_view(&mut self, view: &'static str) {
-        self.view = view;
+        let before = std::mem::replace(&mut self.view, view);
+        if before != view {
+            self.scrolled.insert(before, dom::scrolled());
+        }
         tabs::show(view);
         self.show_why();
         self.show_measured();
+        if before != view {
+            dom::scroll_to(self.scrolled.remove(view).unwrap_or(0.0));
+        }
     }
 }
 

@@ -98,9 +98,13 @@ impl App {
                 self.method = first.unwrap_or_default();
             }
         }
+        if let Some(body) = dom::document().body() {
+            dom::set(&body, "data-model", "some");
+        }
         device_panel::show(&opened.device);
         device_panel::show_memory(opened.memory);
-        bundle_panel::show(&opened, self.source.is_some());
+        let source = self.source.as_ref().map(|(source, _)| source);
+        bundle_panel::show(&opened, source);
         let edited = self.edited;
         if !same {
             (self.unapplied, self.unconfirmed, self.choosing) = (false, false, None);
@@ -149,15 +153,14 @@ impl App {
     pub(super) fn take_up(&mut self, left: Option<reload::Kept>) {
         let Some(left) = left else { return };
         let discarded = reload::was_discarded();
-        if left.photos == 0 && !discarded {
-            return;
-        }
         self.method.clone_from(&left.method);
         self.device = left.device;
         device_panel::choose(self.device);
         if left.photos > 0 {
             let text = wording::lost_photos(left.photos, discarded);
             banner::show("reload", "note", &text);
+        } else if !left.classes.is_empty() {
+            banner::show("reload", "note", wording::KEPT);
         }
         self.left = Some(left);
     }

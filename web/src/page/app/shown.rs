@@ -243,11 +243,9 @@ impl App {
         if self.view != "why" {
             return;
         }
-        if self.chosen.is_none_or(|id| {
-            self.photos
-                .get(&id)
-                .is_none_or(|photo| photo.reading().is_none())
-        }) {
+        // One that is being read again stays chosen.
+        let chosen = self.chosen.and_then(|id| self.photos.get(&id));
+        if chosen.is_none_or(|photo| matches!(photo.outcome, Outcome::Unreadable(_))) {
             let read = self
                 .photos
                 .iter()
