@@ -253,7 +253,7 @@ fn a_password_in_the_address_is_not_shown() {
         let failed = place.run_with(&hub, &[("HF_ENDPOINT", &address)], &import);
         failed.fails(&[hub.address()]);
         assert!(
-            !failed.says("secret") && !failed.says("ann"),
+            !failed.says("secret") && !failed.says("@"),
             "{}",
             failed.text
         );
