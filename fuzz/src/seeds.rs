@@ -144,9 +144,9 @@ fn of_features(seeds: &mut Seeds) {
         journal.push(String::new());
         seeds.push(("journal", name.to_owned(), journal.join("\n").into_bytes()));
         // An older file has no checksum: what is behind that check is reached without guessing it.
-        let at = json.find("checksum").expect("a checksum");
+        let unsealed = json.replace("checksum", "checksun");
         let mut old = whole.clone();
-        old[8 + at..8 + at + 8].copy_from_slice(b"checksun");
+        old[8..8 + json.len()].copy_from_slice(unsealed.as_bytes());
         for case in features::cases(&old) {
             for (_, bytes) in case.files {
                 seeds.push(("feature_file", format!("{name}-{}", case.name), bytes));

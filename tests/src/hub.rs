@@ -17,6 +17,9 @@ use sha2::{Digest, Sha256};
 /// The version of every repository here.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
+/// What an endless answer has of its body.
+const MOST_CHUNKS: usize = 10_000;
+
 /// What goes wrong.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
@@ -26,6 +29,8 @@ pub struct Faults {
     pub then_gone: bool,
     /// Every answer has this status.
     pub status: Option<u16>,
+    /// Large files arrive in chunks that do not end after what was told.
+    pub endless: bool,
     /// Large files arrive with one bit changed.
     pub corrupt: bool,
     /// Only who shows this token is answered.
@@ -126,6 +131,8 @@ struct Answer {
     body: Vec<u8>,
     /// Bytes after which the connection breaks.
     cut: Option<usize>,
+    /// The body is sent again and again.
+    endless: bool,
 }
 
 impl Answer {
@@ -135,6 +142,7 @@ impl Answer {
             headers: Vec::new(),
             body: Vec::new(),
             cut: None,
+            endless: false,
         }
     }
 }
@@ -158,6 +166,16 @@ impl Repository {
         )?;
         for (name, value) in &answer.headers {
             write!(stream, "{name}: {value}\r\n")?;
+        }
+        if answer.endless && !head {
+            write!(stream, "Transfer-Encoding: chunked\r\n\r\n")?;
+            // Not quite: a test that fails must not fill the disk.
+            for _ in 0..MOST_CHUNKS {
+                write!(stream, "{:x}\r\n", answer.body.len())?;
+                stream.write_all(&answer.body)?;
+                write!(stream, "\r\n")?;
+            }
+            return Ok(());
         }
         write!(stream, "Content-Length: {}\r\n\r\n", answer.body.len())?;
         if head {
@@ -236,6 +254,7 @@ fn large(content: &[u8], range: Range, faults: &mut Faults) -> Answer {
         let middle = answer.body.len() / 2;
         answer.body[middle] ^= 1;
     }
+    answer.endless = faults.endless;
     answer.cut = faults.cut_after.take();
     if answer.cut.is_some() && faults.then_gone {
         faults.status = Some(503);

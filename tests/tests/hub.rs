@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use safetensors::SafeTensors;
 use serde_json::json;
+use sha2::Digest;
 use tests::hub::{COMMIT, Faults, Hub};
 use tests::program;
 
@@ -191,6 +192,72 @@ fn what_has_another_hash_is_refused() {
     let mended = place.run(&hub, &["import", ID, "--out", "model"]);
     mended.succeeds();
     assert!(mended.says("fetched again"));
+}
+
+#[test]
+fn more_than_was_told_is_not_taken() {
+    let place = Place::new();
+    let hub = Hub::start(ID, transformers());
+    hub.set(Faults {
+        endless: true,
+        ..Faults::default()
+    });
+    let endless = place.run(&hub, &["import", ID, "--out", "model"]);
+    endless.fails(&[WEIGHTS, "sends more than the", "HF_ENDPOINT"]);
+    let blobs = place.path("hf/hub/models--somebody--tiny-clip/blobs");
+    let most = transformers()[WEIGHTS].len() as u64;
+    for blob in fs::read_dir(blobs).unwrap().flatten() {
+        assert!(blob.metadata().unwrap().len() <= most, "{blob:?}");
+    }
+    hub.set(Faults::default());
+    place
+        .run(&hub, &["import", ID, "--out", "model"])
+        .succeeds();
+}
+
+/// Opening a pipe would wait for ever.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_cache_is_not_written_to() {
+    let place = Place::new();
+    let hub = Hub::start(ID, transformers());
+    let hash = tests::hub::hexadecimal(&sha2::Sha256::digest(&transformers()[WEIGHTS]));
+    let blobs = place.path("hf/hub/models--somebody--tiny-clip/blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let pipe = blobs.join(hash).with_extension("incomplete");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    place.run(&hub, &["import", ID, "--out", "model"]).fails(&[
+        "incomplete",
+        "no ordinary file",
+        "move it away",
+    ]);
+}
+
+#[test]
+fn a_password_in_the_address_is_not_shown() {
+    let place = Place::new();
+    let hub = Hub::start(ID, transformers());
+    let address = hub.address().replace("://", "://ann:secret@");
+    for status in [404, 500] {
+        hub.set(Faults {
+            status: Some(status),
+            ..Faults::default()
+        });
+        let import = ["import", ID, "--out", "model"];
+        let failed = place.run_with(&hub, &[("HF_ENDPOINT", &address)], &import);
+        failed.fails(&[hub.address()]);
+        assert!(
+            !failed.says("secret") && !failed.says("@"),
+            "{}",
+            failed.text
+        );
+    }
 }
 
 #[test]

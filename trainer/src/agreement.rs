@@ -12,7 +12,7 @@ use shared::clip::{ClipConfig, ImageTower, TextTower, Weights};
 use crate::data;
 use crate::features::{forward_pixels, prepare};
 use crate::model::{IMAGE_FILE, ModelDirectory, TEXT_FILE};
-use crate::output::shown;
+use crate::output::{last_name, shown};
 use crate::progress::say;
 
 /// The least mean cosine with the features of the exact weights that a conversion may have.
@@ -71,7 +71,8 @@ impl Photos {
         Ok(Self {
             pixels,
             images,
-            described: format!("{images} photos of {}", shown(folder)),
+            // The card is passed on, and the path to the photos is nobody else's.
+            described: format!("{images} photos of {}", last_name(folder)),
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Pickle files are read by burn-store's own reader, which builds tensors from what the file
 //! describes and never executes what it says.
 
+mod archive;
 mod files;
 
 use std::collections::HashSet;
@@ -246,6 +247,7 @@ fn read_safetensors(file: &Path) -> Result<Vec<StoredTensor>> {
 }
 
 fn read_pickle(file: &Path) -> Result<Vec<StoredTensor>> {
+    archive::require_distinct_names(file)?;
     // Indices name the layers here; closing gaps between them would rename layers.
     let mut store = PytorchStore::from_file(file).map_indices_contiguous(false);
     let mut tensors: Vec<_> = store

@@ -28,6 +28,8 @@ pub const CLASSIFIER_FILE: &str = "classifier.safetensors";
 
 /// No configuration comes near to this many bytes.
 pub const MAX_CONFIG_BYTES: u64 = 16 << 20;
+/// A vocabulary has a few megabytes.
+const MAX_TEXT_BYTES: u64 = 256 << 20;
 
 /// A model directory whose configuration was read.
 #[derive(Clone, Debug)]
@@ -199,7 +201,8 @@ impl ModelDirectory {
                     found.with_context(|| format!("there is no {}", path.display()))?;
                 Ok(Cow::Borrowed(bytes))
             }
-            None => output::read_file(&path).map(Cow::Owned),
+            None if file.ends_with(".safetensors") => output::read_file(&path).map(Cow::Owned),
+            None => output::read_at_most(&path, MAX_TEXT_BYTES).map(Cow::Owned),
         }
     }
 

@@ -42,7 +42,7 @@ impl Progress {
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
-            bar.set_prefix(label.clone());
+            bar.set_prefix(printable_name(&label).into_owned());
             bar
         } else {
             ProgressBar::hidden()
@@ -166,10 +166,26 @@ pub fn say_once(note: &str) {
     }
 }
 
-/// `text` with control characters escaped, all but line breaks and tabs.
-fn printable(text: &str) -> Cow<'_, str> {
-    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
-    if text.chars().all(harmless) {
+/// `text` with what would move a terminal's cursor, colour it or turn the order of its characters
+/// escaped, all but line breaks and tabs.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| !moves_text(c) || matches!(c, '\n' | '\t'))
+}
+
+/// A name that stands within a line, with line breaks and tabs escaped as well.
+pub fn printable_name(name: &str) -> Cow<'_, str> {
+    escaped(name, |c| !moves_text(c))
+}
+
+/// Whether a character is no sign but an order to who shows the text: control characters, line ends
+/// and marks of the direction of writing.
+pub fn moves_text(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escaped(text: &str, harmless: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if text.chars().all(&harmless) {
         return Cow::Borrowed(text);
     }
     let escaped = |c: char| match harmless(c) {
@@ -218,6 +234,9 @@ mod tests {
     fn a_name_cannot_colour_the_terminal() {
         assert_eq!(printable("größe\t1\n"), "größe\t1\n");
         assert_eq!(printable("\u{1b}[31mred\u{7}\r"), "\\u{1b}[31mred\\u{7}\\r");
+        assert_eq!(printable("\u{9b}31m\u{7f}"), "\\u{9b}31m\\u{7f}");
+        assert_eq!(printable("a\u{202e}gpj\u{2069}"), "a\\u{202e}gpj\\u{2069}");
+        assert_eq!(printable_name("a\nb"), "a\\nb");
     }
 
     #[test]

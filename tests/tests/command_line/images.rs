@@ -60,6 +60,34 @@ fn results_never_lie_among_the_images() {
     assert!(text.contains("--out lies among the images"), "{text}");
 }
 
+/// Eight photos whose names differ in a byte that is no UTF-8: each has its own features and its own
+/// line.
+#[cfg(target_os = "linux")]
+#[test]
+fn photos_whose_names_are_no_text_are_told_apart() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let (model, data) = (place.model(), place.images(2));
+    for byte in 0xf0..=0xf7u8 {
+        let name = std::ffi::OsStr::from_bytes(&[b'x', byte, b'.', b'p', b'n', b'g']).to_owned();
+        fs::copy(
+            format!("{data}/red/0.png"),
+            Path::new(&data).join("blue").join(name),
+        )
+        .unwrap();
+    }
+    let out = place.path("features.safetensors");
+    trainer(&[
+        "encode", "--model", &model, "--data", &data, "--out", &out, "--device", "cpu",
+    ])
+    .success();
+    let bytes = fs::read(&out).unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    for byte in 0xf0..=0xf7u8 {
+        assert_eq!(text.matches(&format!("blue/x\\x{byte:02x}.png")).count(), 1);
+    }
+}
+
 /// Labels that were corrected, and images of a new name, make rows anew.
 #[test]
 fn rows_of_a_bench_know_what_they_were_measured_on() {

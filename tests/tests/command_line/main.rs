@@ -648,6 +648,18 @@ fn a_bundle_learned_with_patches_scores_with_them() {
     let eval = ["eval", "--bundle", &bundle, "--id", &data, "--ood", &other];
     let table = trainer(&[&eval[..], &["--device", "cpu"]].concat()).success();
     assert!(table.stdout.contains("GL-MCM"), "{}", table.stdout);
+    #[cfg(target_os = "linux")]
+    {
+        let full = fs::File::create("/dev/full").unwrap();
+        let output = Command::new(program())
+            .args([&eval[..], &["--device", "cpu"]].concat())
+            .stdout(full)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{stderr}");
+        assert!(stderr.contains("cannot print the table"), "{stderr}");
+    }
 }
 
 #[test]

@@ -177,6 +177,30 @@ fn a_killed_shard_goes_on() {
 }
 
 #[test]
+fn a_finished_shard_is_made_anew_when_a_class_has_another_name() {
+    let mut job = Job::new(2);
+    let table = format!("{}/table.csv", job.data);
+    let write = |red: &str| {
+        let rows = ["blue", "green", "red"].map(|colour| {
+            let label = if colour == "red" { red } else { colour };
+            format!("{colour}/0.png,{label}\n{colour}/1.png,{label}\n")
+        });
+        fs::write(&table, format!("path,label\n{}", rows.concat())).unwrap();
+    };
+    job.data = table.clone();
+    write("red");
+    let run = || trainer(&job.of_shard(0)).success().stderr;
+    assert!(!run().contains("finished already"));
+    assert!(run().contains("finished already"));
+    write("rose");
+    assert!(!run().contains("finished already"));
+    let bytes = fs::read(job.file(0)).unwrap();
+    let header = String::from_utf8_lossy(&bytes[..2000.min(bytes.len())]).into_owned();
+    assert!(header.contains("rose"), "{header}");
+    assert!(run().contains("finished already"));
+}
+
+#[test]
 fn shards_that_do_not_belong_together_are_refused() {
     let job = Job::new(6);
     let text = job.merge().failure().stderr;

@@ -1,5 +1,6 @@
 //! The table of a suite for a paper.
 
+use crate::progress::printable_name;
 use crate::report::{MethodReport, Report, SetReport};
 
 /// A rate and its standard deviation over seeds; none where a method has no row.
@@ -88,9 +89,10 @@ fn per_cent(rate: f64) -> String {
     format!("{:.1}", rate * 100.0)
 }
 
-/// Text whose characters LaTeX would take for commands.
+/// Text with orders to a terminal escaped, and whose characters LaTeX would take for commands.
 fn escape(text: &str) -> String {
-    text.chars()
+    printable_name(text)
+        .chars()
         .map(|character| match character {
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => format!("\\{character}"),
             '~' => "\\textasciitilde{}".to_owned(),
@@ -117,6 +119,10 @@ mod tests {
         assert_eq!(rows.len(), 2, "{table}");
         assert_eq!(cells(rows[0]), cells(rows[1]));
         assert!(rows[1].contains("\\textbf{96.3} $\\pm$ 0.4"), "{table}");
+        assert_eq!(
+            escape("a\u{9b}\n"),
+            "a\\textbackslash{}u\\{9b\\}\\textbackslash{}n"
+        );
         assert_eq!(escape("50 % of a_b"), "50 \\% of a\\_b");
     }
 }

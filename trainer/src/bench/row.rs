@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared::bundle::Map;
 
+use crate::features::hexadecimal;
 use crate::output;
 use crate::report::{
     DataReport, LossFigure, MethodReport, Mistake, ReliabilityFigure, RocFigure, ScoreFigure,
@@ -17,6 +18,13 @@ use crate::report::{
 
 /// Counted up when rows of an earlier program would mean something else.
 const ROW_VERSION: u32 = 1;
+
+/// The most bytes of a row: every point of its curves, and its notes.
+const MAX_ROW_BYTES: u64 = 256 << 20;
+/// What stands in a row's file around its checksum and its value.
+const BEFORE_CHECKSUM: &str = "{\"checksum\":\"";
+const BEFORE_VALUE: &str = "\",\"value\":";
+const AFTER_VALUE: &str = "}";
 
 /// One method in one trial.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,27 +81,52 @@ impl Rows {
     pub fn key(parts: &serde_json::Value) -> Result<String> {
         let text = serde_json::to_vec(&(ROW_VERSION, env!("CARGO_PKG_VERSION"), parts))?;
         let digest = Sha256::digest(&text);
-        Ok(digest[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(hexadecimal(&digest[..16]))
     }
 
-    /// A row or record that an earlier run finished. One that cannot be read is made again.
+    /// A row or record that an earlier run finished. One that cannot be read, or is not what was
+    /// written, is made again.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        let bytes = std::fs::read(self.path(key)).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        let text = output::read_at_most(&self.path(key), MAX_ROW_BYTES).ok()?;
+        let text = String::from_utf8(text).ok()?;
+        let (checksum, value) = text
+            .strip_prefix(BEFORE_CHECKSUM)?
+            .split_once(BEFORE_VALUE)?;
+        let value = value.strip_suffix(AFTER_VALUE)?;
+        if checksum != seal(key, value) {
+            return None;
+        }
+        serde_json::from_str(value).ok()
     }
 
     /// Keeps a row or record, whole or not at all.
     pub fn put<T: Serialize>(&self, key: &str, value: &T) -> Result<()> {
-        let bytes = serde_json::to_vec(value).context("writing a finished row")?;
-        output::write_file(&self.path(key), &bytes)
+        let value = serde_json::to_string(value).context("writing a finished row")?;
+        let checksum = seal(key, &value);
+        let text = [
+            BEFORE_CHECKSUM,
+            &checksum,
+            BEFORE_VALUE,
+            &value,
+            AFTER_VALUE,
+        ]
+        .concat();
+        output::write_file(&self.path(key), text.as_bytes())
     }
 
     fn path(&self, key: &str) -> PathBuf {
         self.folder.join(format!("{key}.json"))
     }
+}
+
+/// SHA-256 of a row's key and JSON, in hexadecimal.
+fn seal(key: &str, value: &str) -> String {
+    hexadecimal(
+        &Sha256::new()
+            .chain_update(key)
+            .chain_update(value)
+            .finalize(),
+    )
 }
 
 #[cfg(test)]
@@ -113,6 +146,14 @@ mod tests {
         };
         rows.put(&key, &record).unwrap();
         assert_eq!(rows.get::<TrialRecord>(&key).unwrap().notes, record.notes);
+        let text = std::fs::read_to_string(rows.path(&key)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["value"]["notes"][0], "one");
+        std::fs::write(rows.path(&key), text.replace("one", "two")).unwrap();
+        assert!(rows.get::<TrialRecord>(&key).is_none());
+        // As rows without a checksum were written.
+        std::fs::write(rows.path(&key), json["value"].to_string()).unwrap();
+        assert!(rows.get::<TrialRecord>(&key).is_none());
         std::fs::write(rows.path(&key), b"{\"notes\": [").unwrap();
         assert!(rows.get::<TrialRecord>(&key).is_none());
     }

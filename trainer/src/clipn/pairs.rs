@@ -14,7 +14,7 @@ const TABLE: &str = "metadata.jsonl";
 /// Far more than a text tower reads.
 const MAX_CAPTION_BYTES: u64 = 64 << 10;
 /// Room for millions of captions.
-const MAX_TABLE_BYTES: u64 = 4 << 30;
+const MAX_TABLE_BYTES: u64 = 1 << 30;
 
 /// Images of one folder and what each shows.
 pub struct Captioned {
@@ -102,7 +102,7 @@ fn read_table(path: &Path) -> Result<HashMap<String, String>> {
                     number + 1
                 )
             })?;
-            Ok((line.file_name, line.text))
+            Ok((data::name_text(line.file_name.as_ref()), line.text))
         })
         .collect()
 }

@@ -262,7 +262,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
     };
     write_report(&out, &report)?;
     output::write_file(&out.join("table.tex"), latex_table(&report).as_bytes())?;
-    print_table(&report);
+    print_table(&report)?;
     say(&format!(
         "{} in {}: report.html, report.json, table.tex, figures/",
         shown(&out),

@@ -158,7 +158,7 @@ pub fn run(arguments: EvalArguments) -> Result<()> {
         "features and scores".to_owned(),
         started.elapsed().as_secs_f64(),
     )]);
-    print_table(&report);
+    print_table(&report)?;
     if let Some(path) = &arguments.json {
         output::write_json(path, &report)?;
         say(&format!("wrote {}", path.display()));

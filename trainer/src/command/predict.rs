@@ -13,7 +13,7 @@ use super::limits::ImageLimits;
 use crate::data::{self, Item};
 use crate::detector::Detector;
 use crate::device::Devices;
-use crate::progress::say;
+use crate::progress::{moves_text, say};
 
 /// Say for each photo whether it belongs to the classes, and to which.
 ///
@@ -146,7 +146,7 @@ struct Output<'a> {
 
 impl<'a> Output<'a> {
     fn image(&mut self, path: &Path, found: Result<ImageFeatures, String>) -> Result<()> {
-        let file = path.display().to_string();
+        let file = file_text(path);
         let judged = match found {
             Ok(image) => self
                 .verdict(&file, &image)
@@ -193,17 +193,49 @@ impl<'a> Output<'a> {
 
     fn error(&mut self, path: &Path, error: &str) -> Result<()> {
         self.failed += 1;
-        let file = path.display().to_string();
+        let file = file_text(path);
         self.line(&ErrorLine { file: &file, error })
     }
 
     fn line<T: Serialize>(&mut self, line: &T) -> Result<()> {
         self.done += 1;
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
+        let text = terminal_safe(&serde_json::to_string(line)?) + "\n";
         self.lines
-            .write_all(&text)
+            .write_all(text.as_bytes())
             .and_then(|()| self.lines.flush())
             .context("cannot write the results")
+    }
+}
+
+/// A path as it is written, or with bytes that are no UTF-8 as escapes, so that no two are alike.
+fn file_text(path: &Path) -> String {
+    path.to_str()
+        .map_or_else(|| data::name_text(path.as_os_str()), str::to_owned)
+}
+
+/// The same JSON with every order to a terminal as an escape. JSON has escapes of its own for some, and
+/// outside of strings there is none.
+fn terminal_safe(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if moves_text(character) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_the_same_and_moves_no_cursor() {
+        let name = "a\u{9b}31m\u{7f}\u{202e}gpj.\u{1b}\n\"ß";
+        let json = terminal_safe(&serde_json::to_string(name).unwrap());
+        assert!(!json.chars().any(moves_text), "{json:?}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), name);
     }
 }

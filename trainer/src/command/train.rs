@@ -224,7 +224,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
     ]);
     write_report(&arguments.out, &report)?;
     checkpoints.close()?;
-    print_table(&report);
+    print_table(&report)?;
     say(&format!(
         "{} in {}: report.html, report.json, figures/, bundle/",
         shown(&arguments.out),

@@ -200,6 +200,20 @@ mod tests {
     use super::*;
     use crate::data::{open, open_unlabelled, test_images::put};
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn class_folders_that_differ_in_a_strange_byte_stay_two_classes() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        for (byte, seed) in [(0xe8, 1), (0xe9, 2)] {
+            let class = std::ffi::OsStr::from_bytes(&[b't', byte]).to_owned();
+            put(&folder.path().join(class).join("1.png"), seed);
+        }
+        let dataset = open(folder.path()).unwrap();
+        assert_eq!(dataset.classes, ["t\\xe8", "t\\xe9"]);
+        assert!(dataset.items.iter().all(|item| item.path.is_file()));
+    }
+
     #[test]
     fn class_folders_become_classes_in_order() {
         let folder = tempfile::tempdir().unwrap();

@@ -8,11 +8,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::annotated::{self, Annotated};
+use super::walk::name_text;
 use super::{Dataset, Source, Split};
 use crate::output::{explain, open_file};
 
 /// The most bytes of a table: ten times ImageNet's.
 const MAX_TABLE_BYTES: u64 = 1 << 30;
+/// The most rows of a table: more than the images of ImageNet-21k. Each takes far more memory than the
+/// two bytes that it may have in the file.
+const MAX_ROWS: usize = 1 << 24;
 /// The most bytes of a line: paths and names are a few hundred.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
@@ -34,32 +38,31 @@ impl Source for Manifest {
     }
 
     fn read(&self, path: &Path) -> Result<Dataset> {
-        let rows = match Format::of(path) {
-            Some(Format::Separated(separator)) => read_separated(path, separator)?,
-            Some(Format::JsonLines) => read_json_lines(path)?,
+        let mut rows = Rows::of(path, MAX_ROWS);
+        match Format::of(path) {
+            Some(Format::Separated(separator)) => read_separated(path, separator, &mut rows)?,
+            Some(Format::JsonLines) => read_json_lines(path, &mut rows)?,
             None => bail!("{} is neither .csv, .tsv nor .jsonl", path.display()),
-        };
-        if rows.is_empty() {
+        }
+        let Rows {
+            folder,
+            images,
+            first,
+            present,
+            ..
+        } = rows;
+        let Some((line, first)) = first else {
             bail!(
                 "{} lists no image: it has no row; write one for each image",
                 path.display()
             );
-        }
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let mut images = Vec::with_capacity(rows.len());
-        let mut present = false;
-        for (line, row) in &rows {
-            let image = row.annotated(folder).with_context(|| at(path, *line))?;
-            present = present || image.path.exists();
-            images.push(image);
-        }
+        };
         if !present {
-            let (line, row) = &rows[0];
             bail!(
                 "none of the {} images of {} is there, the first being `{}` (line {line}): check the paths; relative paths are taken from {}",
-                rows.len(),
+                images.len(),
                 path.display(),
-                beginning(&row.path),
+                beginning(&first),
                 if folder.as_os_str().is_empty() {
                     "the current folder".to_owned()
                 } else {
@@ -68,6 +71,51 @@ impl Source for Manifest {
             );
         }
         Ok(annotated::dataset(path, "manifest", images))
+    }
+}
+
+/// What the rows of a table have come to so far. A row is turned into an image as it is read: of
+/// millions, both would not fit into memory.
+struct Rows<'a> {
+    path: &'a Path,
+    folder: &'a Path,
+    most: usize,
+    images: Vec<Annotated>,
+    /// Line and path of the first row.
+    first: Option<(u64, String)>,
+    /// Whether any of the images is there.
+    present: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn of(path: &'a Path, most: usize) -> Self {
+        Self {
+            path,
+            folder: path.parent().unwrap_or(Path::new("")),
+            most,
+            images: Vec::new(),
+            first: None,
+            present: false,
+        }
+    }
+
+    fn take(&mut self, line: u64, row: Row) -> Result<()> {
+        if self.images.len() == self.most {
+            bail!(
+                "{} has more than {} rows, the most that a table may have: split it",
+                self.path.display(),
+                self.most
+            );
+        }
+        let image = row
+            .annotated(self.folder)
+            .with_context(|| at(self.path, line))?;
+        self.present = self.present || image.path.exists();
+        self.images.push(image);
+        if self.first.is_none() {
+            self.first = Some((line, row.path));
+        }
+        Ok(())
     }
 }
 
@@ -124,14 +172,24 @@ impl Row {
         };
         Ok(Annotated {
             path: folder.join(self.path.trim()),
-            name: self.path.trim().replace('\\', "/").replace('\n', "\\n"),
+            name: name_of(self.path.trim()),
             class,
             split,
         })
     }
 }
 
-fn read_separated(path: &Path, separator: u8) -> Result<Vec<(u64, Row)>> {
+/// The name of the image at a path of the table, with `/` on every system.
+fn name_of(path: &str) -> String {
+    if cfg!(windows) {
+        name_text(path.replace('\\', "/").as_ref())
+    } else {
+        // A backslash is part of a file's name here.
+        name_text(path.as_ref())
+    }
+}
+
+fn read_separated(path: &Path, separator: u8, rows: &mut Rows) -> Result<()> {
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(separator)
         .trim(csv::Trim::All)
@@ -147,27 +205,26 @@ fn read_separated(path: &Path, separator: u8) -> Result<Vec<(u64, Row)>> {
     }
     let column = |name: &str| headers.iter().position(|header| header == name);
     let (path_at, label_at, split_at) = (column("path"), column("label"), column("split"));
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.with_context(|| unreadable(path))?;
+    let mut record = csv::StringRecord::new();
+    while reader
+        .read_record(&mut record)
+        .with_context(|| unreadable(path))?
+    {
         let line = record.position().map_or(0, csv::Position::line);
         // Labels stay text: `007` is a name, not a number.
         let field = |at: Option<usize>| at.and_then(|at| record.get(at)).map(str::to_owned);
-        rows.push((
-            line,
-            Row {
-                path: field(path_at).unwrap_or_default(),
-                label: field(label_at).map(Label::Name),
-                split: field(split_at),
-            },
-        ));
+        let row = Row {
+            path: field(path_at).unwrap_or_default(),
+            label: field(label_at).map(Label::Name),
+            split: field(split_at),
+        };
+        rows.take(line, row)?;
     }
-    Ok(rows)
+    Ok(())
 }
 
-fn read_json_lines(path: &Path) -> Result<Vec<(u64, Row)>> {
+fn read_json_lines(path: &Path, rows: &mut Rows) -> Result<()> {
     let mut file = BufReader::new(open_table(path)?);
-    let mut rows = Vec::new();
     let mut line = String::new();
     for number in 1.. {
         line.clear();
@@ -192,9 +249,9 @@ fn read_json_lines(path: &Path) -> Result<Vec<(u64, Row)>> {
         let row = serde_json::from_str(line)
             .context("each line must be an object like {\"path\": \"a.jpg\", \"label\": \"cat\"}")
             .with_context(|| at(path, number))?;
-        rows.push((number, row));
+        rows.take(number, row)?;
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Opens a table that may be of any origin.
@@ -279,6 +336,36 @@ mod tests {
         .unwrap();
         let dataset = open(&table).unwrap();
         assert_eq!(dataset.classes, ["3", "x"]);
+    }
+
+    #[test]
+    fn a_table_has_a_bounded_number_of_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("t.csv");
+        fs::write(&table, "path\na\nb\nc\n").unwrap();
+        let read = |most| {
+            let mut rows = Rows::of(&table, most);
+            read_separated(&table, b',', &mut rows).map(|()| rows.images.len())
+        };
+        assert_eq!(read(3).unwrap(), 3);
+        let error = read(2).unwrap_err().to_string();
+        assert!(
+            error.contains("more than 2 rows") && error.contains("split it"),
+            "{error}"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_backslash_and_a_slash_are_two_names() {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join("a/b.png"), 1);
+        put(&folder.path().join("a\\b.png"), 2);
+        let table = folder.path().join("t.csv");
+        fs::write(&table, "path,label\na/b.png,x\na\\b.png,y\n").unwrap();
+        let dataset = open(&table).unwrap();
+        assert_ne!(dataset.items[0].name, dataset.items[1].name);
+        assert!(dataset.items.iter().all(|item| item.path.is_file()));
     }
 
     #[test]

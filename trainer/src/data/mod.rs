@@ -17,6 +17,7 @@ use shared::bundle::MAX_CLASSES;
 pub use few_shot::few_shot;
 pub use imagenet::of_synsets;
 pub use sets::{check_set_names, parse_set};
+pub use walk::name_text;
 
 /// The most bytes of a class's name: far more than any text tower reads.
 const MAX_NAME_BYTES: usize = 1_000;

@@ -1,8 +1,9 @@
 //! Finding images in folders, in an order that depends on the names alone.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -24,6 +25,25 @@ pub fn is_image_name(path: &Path) -> bool {
             .iter()
             .any(|known| extension.eq_ignore_ascii_case(known))
     })
+}
+
+/// A name as text that no other name has: features are found by it, and feature files have a name a
+/// line. Line breaks, backslashes and bytes that are no UTF-8 are escapes in it: `\n`, `\\`, `\xf0`.
+pub fn name_text(name: &OsStr) -> String {
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' => text.push_str("\\n"),
+                '\\' => text.push_str("\\\\"),
+                other => text.push(other),
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
 }
 
 /// What a walk found below a folder.
@@ -103,7 +123,7 @@ pub fn folders_in(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut folders = Vec::new();
     for (path, name) in entries(root)? {
         if path.is_dir() {
-            folders.push((path, name.to_string_lossy().into_owned()));
+            folders.push((path, name_text(&name)));
         }
     }
     Ok(folders)
@@ -114,7 +134,7 @@ pub fn images_in(root: &Path) -> Result<Found> {
     let mut found = Found::default();
     for (path, name) in entries(root)? {
         if !path.is_dir() {
-            sort_in(path, name.to_string_lossy().into_owned(), &mut found);
+            sort_in(path, name_text(&name), &mut found);
         }
     }
     Ok(found)
@@ -123,17 +143,17 @@ pub fn images_in(root: &Path) -> Result<Found> {
 fn walk(
     folder: &Path,
     prefix: &str,
-    visited: &mut HashSet<PathBuf>,
+    visited: &mut HashSet<Identity>,
     found: &mut Found,
 ) -> Result<()> {
     // A link to a folder above would be walked for ever, and a few folders that link to each other
     // twice would be walked along millions of ways.
-    let real = fs::canonicalize(folder).map_err(|error| explain(error, "open", folder))?;
-    if !visited.insert(real) {
+    let folder_itself = identity(folder).map_err(|error| explain(error, "open", folder))?;
+    if !visited.insert(folder_itself) {
         return Ok(());
     }
     for (path, name) in entries(folder)? {
-        let name = format!("{prefix}{}", name.to_string_lossy());
+        let name = format!("{prefix}{}", name_text(&name));
         if path.is_dir() {
             walk(&path, &format!("{name}/"), visited, found)?;
         } else {
@@ -143,9 +163,26 @@ fn walk(
     Ok(())
 }
 
+/// What is the same for every way to a folder. The system knows it at once; a path without links is
+/// found by looking at every folder above, which takes minutes where there are thousands.
+#[cfg(unix)]
+type Identity = (u64, u64);
+#[cfg(not(unix))]
+type Identity = PathBuf;
+
+#[cfg(unix)]
+fn identity(folder: &Path) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(folder)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(folder: &Path) -> io::Result<Identity> {
+    fs::canonicalize(folder)
+}
+
 fn sort_in(path: PathBuf, name: String, found: &mut Found) {
-    // Feature files have a name a line.
-    let name = name.replace('\n', "\\n");
     if is_image_name(&path) {
         found.images.push((path, name));
     } else {
@@ -190,6 +227,29 @@ mod tests {
         let names: Vec<_> = found.images.iter().map(|(_, name)| name.as_str()).collect();
         assert_eq!(names, ["a.jpg", "b/1.PNG", "b/2.png"]);
         assert!(found.warnings(folder.path())[0].contains("1 .txt"));
+    }
+
+    /// Eight photos whose names differ in a byte that is no UTF-8, and two whose names a line break
+    /// and a backslash would make one.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_stay_distinct_as_text_and_open_by_their_path() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        for byte in 0xf0..=0xf7 {
+            let name = [b'x', byte, b'.', b'j', b'p', b'g'];
+            put(&folder.path().join(OsStr::from_bytes(&name)), 1);
+        }
+        for name in ["a\nb.jpg", "a\\nb.jpg", "x\\xf0.jpg"] {
+            put(&folder.path().join(name), 2);
+        }
+        let found = images_below(folder.path()).unwrap();
+        let names: HashSet<_> = found.images.iter().map(|(_, name)| name).collect();
+        assert_eq!(names.len(), 11, "{names:?}");
+        for name in ["x\\xf0.jpg", "x\\\\xf0.jpg", "a\\nb.jpg", "a\\\\nb.jpg"] {
+            assert!(names.contains(&name.to_owned()), "{name} in {names:?}");
+        }
+        assert!(found.images.iter().all(|(path, _)| path.is_file()));
     }
 
     #[cfg(unix)]

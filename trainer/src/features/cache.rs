@@ -9,7 +9,10 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use super::key::hexadecimal;
-use super::layout::{CacheHeader, FORMAT, FeaturePrecision, HASH_BYTES, VERSION};
+use super::layout::{
+    CacheHeader, FORMAT, FeaturePrecision, HASH_BYTES, METADATA_CHECKSUM, VERSION,
+    metadata_checksum,
+};
 use super::usable;
 use crate::output::{explain, open_file};
 
@@ -24,6 +27,7 @@ pub struct FeatureCache {
     labels: Range<usize>,
     files: Range<usize>,
     hashes: Option<Range<usize>>,
+    has_checksum: bool,
 }
 
 enum Bytes {
@@ -79,6 +83,12 @@ impl FeatureCache {
     /// Numbers in one feature.
     pub fn width(&self) -> usize {
         self.header.width
+    }
+
+    /// Whether the file tells what its bytes must be. Whatever this program writes does; files that
+    /// come from elsewhere need not.
+    pub fn has_checksum(&self) -> bool {
+        self.has_checksum
     }
 
     /// Class names in the order of the labels.
@@ -163,6 +173,7 @@ impl FeatureCache {
                 labels: parsed.labels,
                 files: parsed.files,
                 hashes: parsed.hashes,
+                has_checksum: parsed.has_checksum,
                 bytes,
             })
     }
@@ -194,6 +205,15 @@ impl FeatureCache {
             ensure!(
                 checksum == hexadecimal(&Sha256::digest(&bytes[data..])),
                 "its bytes are not those that were written: it is damaged or was altered"
+            );
+        }
+        if let Some(checksum) = field(METADATA_CHECKSUM) {
+            let fields = about
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()));
+            ensure!(
+                checksum == metadata_checksum(fields),
+                "its metadata is not what was written: it is damaged or was altered"
             );
         }
         let classes: Vec<String> = serde_json::from_str(field("classes").unwrap_or("[]"))
@@ -280,11 +300,13 @@ impl FeatureCache {
             labels: labels_at,
             files: files_at,
             hashes: hashes_at,
+            has_checksum: field("checksum").is_some(),
         })
     }
 }
 
 struct Parsed {
+    has_checksum: bool,
     header: CacheHeader,
     images: usize,
     features: Range<usize>,

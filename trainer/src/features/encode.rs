@@ -312,7 +312,12 @@ impl Earlier {
             return Self::default();
         };
         let old = cache.header();
-        if old.key != header.key || old.precision != header.precision || old.width != header.width {
+        // Everything that is written here has a checksum: without it, the file was altered.
+        if !cache.has_checksum()
+            || old.key != header.key
+            || old.precision != header.precision
+            || old.width != header.width
+        {
             return Self::default();
         }
         let rows = (0..cache.len())

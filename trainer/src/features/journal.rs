@@ -6,7 +6,7 @@
 //! feature that never reached the disk, or a line torn in the middle, is found and dropped.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +15,10 @@ use sha2::{Digest, Sha256};
 
 use super::key::hexadecimal;
 use super::layout::CacheHeader;
-use crate::output::explain;
+use crate::output::{explain, open_file, require_plain};
+
+/// The most bytes of a line: the first holds the names of all classes.
+const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// What happened to one image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +53,7 @@ pub struct Journal {
 
 impl Journal {
     pub fn create(path: &Path, header: &CacheHeader) -> Result<Self> {
+        require_plain(path)?;
         let file = File::create(path).map_err(|error| explain(error, "write", path))?;
         let mut journal = Self {
             path: path.to_path_buf(),
@@ -63,6 +67,7 @@ impl Journal {
     /// Goes on after the first `bytes` bytes; what stands behind them is cut off.
     pub fn resume(path: &Path, bytes: u64) -> Result<Self> {
         let failed = |error| explain(error, "write", path);
+        require_plain(path)?;
         let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
         file.set_len(bytes).map_err(failed)?;
         let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
@@ -104,11 +109,8 @@ impl JournalReader {
     /// # Errors
     /// When the file cannot be opened, or does not begin like a journal.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| explain(error, "read", path))?;
-        let mut file = BufReader::new(file);
-        let mut line = Vec::new();
-        file.read_until(b'\n', &mut line)
-            .map_err(|error| explain(error, "read", path))?;
+        let mut file = BufReader::new(open_file(path, "read")?);
+        let line = read_line(&mut file, path)?;
         let header = serde_json::from_slice(&line)
             .with_context(|| format!("{} is no record of an unfinished run", path.display()))?;
         Ok(Self {
@@ -121,10 +123,7 @@ impl JournalReader {
 
     /// The next image; none at the end and at a line that was torn.
     pub fn next(&mut self) -> Result<Option<Entry>> {
-        let mut line = Vec::new();
-        self.file
-            .read_until(b'\n', &mut line)
-            .map_err(|error| explain(error, "read", &self.path))?;
+        let line = read_line(&mut self.file, &self.path)?;
         if line.last() != Some(&b'\n') {
             return Ok(None);
         }
@@ -149,10 +148,40 @@ impl JournalReader {
     }
 }
 
+/// A line, or as much of it as a line may have: a file of another kind, such as one that is all zeros,
+/// has no end of a line.
+fn read_line(file: &mut impl BufRead, path: &Path) -> Result<Vec<u8>> {
+    let mut line = Vec::new();
+    file.take(MAX_LINE_BYTES)
+        .read_until(b'\n', &mut line)
+        .map_err(|error| explain(error, "read", path))?;
+    Ok(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::features::FeaturePrecision;
+
+    /// Opening a pipe would wait for ever, and a hole of gigabytes has no line.
+    #[cfg(unix)]
+    #[test]
+    fn a_journal_is_a_plain_file_with_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let error = format!("{:#}", JournalReader::open(&pipe).err().unwrap());
+        assert!(error.contains("ordinary file"), "{error}");
+        assert!(Journal::resume(&pipe, 0).is_err());
+
+        let hole = folder.path().join("hole");
+        File::create(&hole).unwrap().set_len(3 << 30).unwrap();
+        let line = read_line(&mut BufReader::new(File::open(&hole).unwrap()), &hole).unwrap();
+        assert_eq!(line.len() as u64, MAX_LINE_BYTES);
+        let error = format!("{:#}", JournalReader::open(&hole).err().unwrap());
+        assert!(error.contains("no record of an unfinished run"), "{error}");
+    }
 
     #[test]
     fn a_torn_line_ends_the_journal() {

@@ -6,7 +6,9 @@ use clap::ValueEnum;
 use half::f16;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
+use super::key::hexadecimal;
 use super::shard::ShardHeader;
 
 pub const FORMAT: &str = "negprompt-features";
@@ -159,6 +161,9 @@ impl CacheHeader {
                 ("listing", shard.listing.clone()),
             ]);
         }
+        let sealed =
+            metadata_checksum(metadata.iter().map(|(name, value)| (*name, value.as_str())));
+        metadata.insert(METADATA_CHECKSUM, sealed);
         tensors.insert("files".into(), entry("U8", &[texts.files], texts.files));
         if self.shard.is_some() {
             let skipped = entry("U8", &[texts.skipped], texts.skipped);
@@ -172,6 +177,19 @@ impl CacheHeader {
         ]);
         serde_json::Value::Object(tensors).to_string()
     }
+}
+
+/// Names the [`metadata_checksum`] among the metadata.
+pub const METADATA_CHECKSUM: &str = "metadata_checksum";
+
+/// SHA-256 of the metadata, in hexadecimal: of the JSON of all fields but this one, in the order of
+/// their names.
+pub fn metadata_checksum<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let fields: BTreeMap<_, _> = fields
+        .into_iter()
+        .filter(|(name, _)| *name != METADATA_CHECKSUM)
+        .collect();
+    hexadecimal(&Sha256::digest(json!(fields).to_string()))
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ pub fn encode_patches(
         shard: None,
     };
     if let Ok(earlier) = FeatureCache::open(file)
+        && earlier.has_checksum()
         && earlier.header() == &header
         && earlier.len() == features.len()
         && (0..features.len()).all(|image| earlier.hash(image) == features.hash(image))

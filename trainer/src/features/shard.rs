@@ -113,6 +113,8 @@ pub struct Part {
     pub header: ShardHeader,
     /// Where its images stand in the whole list.
     pub positions: Vec<u32>,
+    /// The names of the classes, which the labels of the list number.
+    pub classes: Vec<String>,
 }
 
 /// An image that could not be read, as a shard records it.
@@ -162,10 +164,11 @@ pub fn select(dataset: &mut Dataset, shard: Shard) -> Result<Part> {
             listing: hexadecimal(&listing.finalize()),
         },
         positions,
+        classes: dataset.classes.clone(),
     })
 }
 
-/// Whether `path` is this shard of this list, finished by the model with this key in this precision,
+/// Whether `path` is this shard of this list, of the same class names, finished by the model with this key in this precision,
 /// with no image left out that these limits allow.
 pub fn is_finished(
     path: &Path,
@@ -180,6 +183,7 @@ pub fn is_finished(
     let header = &file.header;
     if header.key != key
         || header.precision != precision
+        || header.classes != part.classes
         || header.shard.as_ref() != Some(&part.header)
     {
         return false;

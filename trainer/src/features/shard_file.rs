@@ -11,7 +11,10 @@ use safetensors::tensor::Metadata;
 use sha2::{Digest, Sha256};
 
 use super::key::hexadecimal;
-use super::layout::{CacheHeader, FORMAT, FeaturePrecision, HASH_BYTES, VERSION};
+use super::layout::{
+    CacheHeader, FORMAT, FeaturePrecision, HASH_BYTES, METADATA_CHECKSUM, VERSION,
+    metadata_checksum,
+};
 use super::shard::{ShardHeader, Skipped};
 use crate::output::{explain, open_file};
 
@@ -90,6 +93,15 @@ impl ShardFile {
             field("format")? == FORMAT && field("version")? == VERSION,
             "it is a file of another format or version"
         );
+        if let Some(checksum) = about.get(METADATA_CHECKSUM) {
+            let fields = about
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()));
+            ensure!(
+                *checksum == metadata_checksum(fields),
+                "its metadata is not what was written: it is damaged or was altered"
+            );
+        }
         let section = |name: &str, dtypes: &[Dtype]| {
             let info = metadata
                 .info(name)

@@ -223,6 +223,8 @@ fn damage_is_found_and_explained() {
     assert!(text.contains("something else"), "{text}");
     let text = changed(at(b"\"version\":\"1\"") + 11, b"9");
     assert!(text.contains("version 9"), "{text}");
+    let text = changed(at(b"ant"), b"bee");
+    assert!(text.contains("metadata is not what was written"), "{text}");
     let data = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     let text = changed(data + 4 * WIDTH, &[1]);
     assert!(text.contains("not those that were written"), "{text}");
@@ -230,10 +232,11 @@ fn damage_is_found_and_explained() {
     assert!(text.contains("not those that were written"), "{text}");
 
     // Files without a checksum, as earlier versions wrote them.
-    let sealed = at(b"checksum");
+    let (sealed, about) = (at(b"checksum"), at(b"metadata_checksum"));
     let unsealed = |at: usize, with: &[u8]| {
         let mut bytes = whole.clone();
         bytes[sealed..sealed + 8].copy_from_slice(b"nothing-");
+        bytes[about..about + 17].copy_from_slice(b"nothing_of_header");
         bytes[at..at + with.len()].copy_from_slice(with);
         failure(&bytes)
     };

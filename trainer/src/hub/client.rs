@@ -19,6 +19,9 @@ use super::Repository;
 const CONNECT: Duration = Duration::from_secs(20);
 /// Silence after which a connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(60);
+/// What a small document may take from the question to its last byte: one that comes a byte now and
+/// then is never silent.
+pub const DOCUMENT: Duration = Duration::from_secs(180);
 /// Hosts that may point to each other.
 const REDIRECTS: usize = 5;
 /// A list of thousands of files.
@@ -94,7 +97,14 @@ impl<'a> Client<'a> {
             "{}/api/models/{}/revision/{revision}",
             self.environment.endpoint, repository.id
         );
-        let mut answer = self.follow(|agent, url| agent.get(url), &url, false)?;
+        let mut answer = self.follow(
+            |agent, url| {
+                let request = agent.get(url).config();
+                request.timeout_global(Some(DOCUMENT)).build()
+            },
+            &url,
+            false,
+        )?;
         let body = answer.body_mut().with_config().limit(MAX_LIST_BYTES);
         body.read_json().map_err(failure)
     }

@@ -4,13 +4,13 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
-use super::client::{Content, Failure};
+use super::client::{Content, DOCUMENT, Failure};
 use super::{Hub, hash, repository};
-use crate::output::{create_folder, explain};
+use crate::output::{create_folder, explain, require_plain};
 use crate::progress::{Progress, say};
 
 /// Attempts in a row that bring nothing before a download is given up.
@@ -21,6 +21,15 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// What large counts of bytes are told in.
 const MEGABYTE: u64 = 1_000_000;
+
+/// Where a file that is being received ends.
+#[derive(Clone, Copy)]
+struct Until {
+    /// The bytes that the hub told.
+    size: u64,
+    /// When it must have arrived, if it is a small one.
+    time: Option<Instant>,
+}
 
 impl Hub<'_> {
     /// The path of a file of version `commit`, its content checked.
@@ -55,13 +64,13 @@ impl Hub<'_> {
         if !repository::is_plain_name(etag) {
             bail!(
                 "{} gives a strange name to the content of {name} ({etag}): choose another HF_ENDPOINT",
-                self.environment.endpoint
+                self.environment.shown_endpoint()
             );
         }
         if !hash::names_content(etag) {
             say(&format!(
                 "note: {} gives no hash for {name}: only its length can be checked",
-                self.environment.endpoint
+                self.environment.shown_endpoint()
             ));
         }
         Ok(())
@@ -73,6 +82,7 @@ impl Hub<'_> {
         if let Some(folder) = partial.parent() {
             create_folder(folder)?;
         }
+        require_plain(partial)?;
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -94,10 +104,15 @@ impl Hub<'_> {
         let label = format!("fetching {}/{name}", self.repository.name());
         let progress = Progress::new(label, "MB", content.size.div_ceil(MEGABYTE));
         progress.skip(has / MEGABYTE);
+        let until = Until {
+            size: content.size,
+            // Weights may take hours; what describes them is small.
+            time: name.ends_with(".json").then(|| Instant::now() + DOCUMENT),
+        };
         let mut failures = 0;
         while has < content.size {
             let before = has;
-            let outcome = self.receive(name, commit, &mut file, &mut has, &progress)?;
+            let outcome = self.receive(name, commit, &mut file, &mut has, &progress, until)?;
             failures = if has > before { 1 } else { failures + 1 };
             if has < content.size {
                 let failure = outcome
@@ -110,7 +125,7 @@ impl Hub<'_> {
         file.sync_all().map_err(failed)
     }
 
-    /// Takes what one request brings. The outer error is of this machine's disk.
+    /// Takes what one request brings. The outer error is one that asking again does not mend.
     fn receive(
         &self,
         name: &str,
@@ -118,6 +133,7 @@ impl Hub<'_> {
         file: &mut File,
         has: &mut u64,
         progress: &Progress,
+        until: Until,
     ) -> Result<Result<(), Failure>> {
         let (start, mut body) = match self.client.fetch(self.repository, commit, name, *has) {
             Ok(answer) => answer,
@@ -137,6 +153,21 @@ impl Hub<'_> {
                 Ok(read) => read,
                 Err(error) => return Ok(Err(Failure::Unreachable(error.to_string()))),
             };
+            if read as u64 > until.size - (*has).min(until.size) {
+                // Nothing can be gone on with.
+                file.set_len(0).map_err(failed)?;
+                return Err(self.not_whole(
+                    name,
+                    anyhow!("it sends more than the {} bytes that it told", until.size),
+                ));
+            }
+            if until.time.is_some_and(|time| Instant::now() > time) {
+                bail!(
+                    "{name} of {} has come for {} seconds and is not whole: run it again, or choose another HF_ENDPOINT; what has arrived is kept",
+                    self.repository,
+                    DOCUMENT.as_secs()
+                );
+            }
             file.write_all(&bytes[..read]).map_err(failed)?;
             let before = *has / MEGABYTE;
             *has += read as u64;
@@ -160,12 +191,17 @@ impl Hub<'_> {
         if let Err(error) = checked {
             // Nothing can be gone on with.
             let _ = fs::remove_file(partial);
-            return Err(error.context(format!(
-                "{name} of {} did not arrive whole, or {} sends something else: run it again, or choose another HF_ENDPOINT; nothing of it was kept",
-                self.repository, self.environment.endpoint
-            )));
+            return Err(self.not_whole(name, error));
         }
         fs::rename(partial, blob).map_err(|error| explain(error, "write", blob))
+    }
+
+    fn not_whole(&self, name: &str, cause: Error) -> Error {
+        cause.context(format!(
+            "{name} of {} did not arrive whole, or {} sends something else: run it again, or choose another HF_ENDPOINT; nothing of it was kept",
+            self.repository,
+            self.environment.shown_endpoint()
+        ))
     }
 
     /// Asks until there is an answer, or asking again is of no use.
@@ -197,6 +233,7 @@ impl Hub<'_> {
         let path = (self.environment.cache).join(".locks").join(name);
         create_folder(&path)?;
         let path = path.join(format!("{etag}.lock"));
+        require_plain(&path)?;
         let file = File::create(&path).map_err(|error| explain(error, "write", &path))?;
         match file.try_lock() {
             // A file system without locks is no reason to refuse.

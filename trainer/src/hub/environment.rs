@@ -1,10 +1,14 @@
 //! The variables that `huggingface_hub` reads, with the same meaning.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::output;
+
 const HUB: &str = "https://huggingface.co";
+/// No token comes near to this many bytes.
+const MAX_TOKEN_BYTES: u64 = 64 << 10;
 
 /// Where the hub is, where its files are kept, and who asks.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,24 +42,22 @@ impl Environment {
             let value = set(names).unwrap_or_default().to_ascii_lowercase();
             ["1", "on", "yes", "true"].contains(&value.as_str())
         };
-        let folder = set(&["HF_HOME"])
-            .map(PathBuf::from)
-            .or_else(|| {
-                set(&["XDG_CACHE_HOME"]).map(|cache| PathBuf::from(cache).join("huggingface"))
-            })
-            .or_else(|| home.map(|home| home.join(".cache/huggingface")));
-        let cache = set(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"])
-            .map(PathBuf::from)
+        let path =
+            |names: &[&str]| set(names).map(|value| in_home(Path::new(&value), home.as_deref()));
+        let folder = path(&["HF_HOME"])
+            .or_else(|| path(&["XDG_CACHE_HOME"]).map(|cache| cache.join("huggingface")))
+            .or_else(|| Some(home.as_ref()?.join(".cache/huggingface")));
+        let cache = path(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"])
             .or_else(|| folder.as_ref().map(|folder| folder.join("hub")))
             .context("there is no home folder to keep files of the hub in: set HF_HOME")?;
         let token = if is_on(&["HF_HUB_DISABLE_IMPLICIT_TOKEN"]) {
             None
         } else {
             set(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).or_else(|| {
-                let file = set(&["HF_TOKEN_PATH"])
-                    .map(PathBuf::from)
-                    .or_else(|| Some(folder?.join("token")))?;
-                std::fs::read_to_string(file).ok()
+                let file =
+                    path(&["HF_TOKEN_PATH"]).or_else(|| Some(folder.as_ref()?.join("token")))?;
+                let stored = output::read_at_most(&file, MAX_TOKEN_BYTES).ok()?;
+                String::from_utf8(stored).ok()
             })
         };
         let token = token
@@ -78,6 +80,31 @@ impl Environment {
             token,
             offline: is_on(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]),
         })
+    }
+
+    /// The endpoint for messages, which are passed on: without a user and password in it.
+    pub fn shown_endpoint(&self) -> String {
+        self.without_user(&self.endpoint)
+    }
+
+    /// `text` without the user and password of the endpoint.
+    pub fn without_user(&self, text: &str) -> String {
+        let after = self.endpoint.split_once("://").map(|(_, after)| after);
+        let host = after.unwrap_or(&self.endpoint).split('/').next();
+        match host.unwrap_or_default().rsplit_once('@') {
+            Some((user, _)) => text.replace(&format!("{user}@"), ""),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// A path with `~` at its beginning read as the home folder. A shell leaves it as it is in a variable
+/// that is quoted, and other programs that read these variables do the same.
+pub fn in_home(path: &Path, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) if rest.as_os_str().is_empty() => home.to_path_buf(),
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_path_buf(),
     }
 }
 
@@ -126,6 +153,45 @@ mod tests {
             cache(&[("XDG_CACHE_HOME", "/x"), ("HF_HOME", "")]),
             PathBuf::from("/x/huggingface/hub")
         );
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_folder() {
+        let cache = |name, value| read(&[(name, value)]).unwrap().cache;
+        let home = Path::new("/home/somebody");
+        assert_eq!(cache("HF_HOME", "~/hf"), home.join("hf/hub"));
+        assert_eq!(cache("HF_HUB_CACHE", "~"), home);
+        assert_eq!(
+            cache("XDG_CACHE_HOME", "~/c"),
+            home.join("c/huggingface/hub")
+        );
+        assert_eq!(cache("HF_HUB_CACHE", "/a/~/b"), Path::new("/a/~/b"));
+        assert_eq!(cache("HF_HUB_CACHE", "~other/b"), Path::new("~other/b"));
+    }
+
+    #[test]
+    fn messages_show_no_password() {
+        let shown = |endpoint| read(&[("HF_ENDPOINT", endpoint)]).unwrap().shown_endpoint();
+        assert_eq!(shown("https://ann:secret@host:8/x"), "https://host:8/x");
+        assert_eq!(shown("ann:se@cret@host"), "host");
+        assert_eq!(shown("https://host/x@y"), "https://host/x@y");
+    }
+
+    /// Opening a pipe would wait for ever.
+    #[cfg(unix)]
+    #[test]
+    fn a_token_is_read_from_a_plain_file_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("token");
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let path = pipe.to_str().unwrap();
+        assert_eq!(read(&[("HF_TOKEN_PATH", path)]).unwrap().token, None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ impl Failure {
 
     /// An error that names the repository, the cause and the way out.
     pub fn explain(&self, repository: &Repository, environment: &Environment) -> Error {
-        let endpoint = &environment.endpoint;
+        let endpoint = environment.shown_endpoint();
         let cause = match self {
             Self::Status(401 | 403) if environment.token.is_some() => format!(
                 "{endpoint} does not let this token read it: check how it is spelled, accept its terms on its page if it has any, and check that HF_TOKEN is valid"
@@ -46,7 +46,7 @@ impl Failure {
                 by_other_means(repository)
             ),
         };
-        anyhow!(cause).context(format!(
+        anyhow!(environment.without_user(&cause)).context(format!(
             "cannot fetch {repository}, and there is no such folder here"
         ))
     }

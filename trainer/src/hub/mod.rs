@@ -29,6 +29,9 @@ use crate::progress::say;
 /// No index of shards comes near to this many bytes.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
+/// The file of a branch or tag holds a commit's hash.
+const MAX_REFERENCE_BYTES: u64 = 1 << 10;
+
 /// A checkpoint of the hub, in the cache.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -71,7 +74,7 @@ pub fn fetch(repository: &Repository, environment: &Environment) -> Result<Snaps
     if !hash::is_commit(&commit) {
         bail!(
             "{}: the answer for {repository} names no version: is HF_ENDPOINT the address of a hub?",
-            environment.endpoint
+            environment.shown_endpoint()
         );
     }
     // Only files of the folder itself: nothing that a checkpoint needs lies deeper.
@@ -133,7 +136,9 @@ impl<'a> Hub<'a> {
             revision.clone()
         } else {
             let reference = self.folder().join("refs").join(revision);
-            let commit = std::fs::read_to_string(&reference)
+            let commit = output::read_at_most(&reference, MAX_REFERENCE_BYTES)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
                 .unwrap_or_default()
                 .trim()
                 .to_owned();

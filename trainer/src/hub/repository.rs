@@ -1,9 +1,12 @@
 //! The name of a repository, `OWNER/NAME` or `OWNER/NAME@REVISION`, and where its import goes.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+use super::environment::in_home;
 
 /// A folder for imported models instead of the one in the user's cache.
 pub const MODELS_VARIABLE: &str = "NEGPROMPT_MODELS";
@@ -55,11 +58,12 @@ impl Repository {
     /// When there is no home folder.
     pub fn model_directory(&self) -> Result<PathBuf> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let path = |value: OsString| in_home(Path::new(&value), std::env::home_dir().as_deref());
         let models = set(MODELS_VARIABLE)
-            .map(PathBuf::from)
+            .map(path)
             .or_else(|| {
                 let cache = set("XDG_CACHE_HOME")
-                    .map(PathBuf::from)
+                    .map(path)
                     .or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
                 Some(cache.join("negprompt/models"))
             })

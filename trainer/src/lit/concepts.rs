@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use crate::output;
 
+/// The most bytes of a corpus; ours has two million.
+pub const MAX_BYTES: u64 = 256 << 20;
+
 /// One line of `concepts.jsonl`.
 #[derive(Deserialize, Debug)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -86,7 +89,7 @@ impl Concepts {
     /// # Errors
     /// Names the file and the line.
     pub fn open(path: &Path, rows: usize) -> Result<Self> {
-        let text = String::from_utf8(output::read_file(path)?)
+        let text = String::from_utf8(output::read_at_most(path, MAX_BYTES)?)
             .with_context(|| format!("{} is no UTF-8 text", path.display()))?;
         Self::parse(&text, rows).with_context(|| {
             format!(

@@ -12,7 +12,7 @@ use shared::clip::tokenizer::words;
 use shared::clip::{ClipConfig, ImageTowerConfig, Tokenizer, Weights};
 
 use super::card::{Facts, card};
-use super::concepts::Concepts;
+use super::concepts::{self, Concepts};
 use super::directory;
 use super::learn::{Course, learn};
 use super::matrix::values;
@@ -24,12 +24,15 @@ use super::space::{Labels, Space, Teacher};
 use super::templates::{self, ENSEMBLE, SINGLE};
 use super::tower;
 use crate::data::{self, Split};
-use crate::output::{create_folder, read_file, shown};
+use crate::output::{create_folder, read_at_most, shown};
 use crate::progress::{duration_text, say};
 use crate::training::run_lock::RunLock;
 
 /// Learning rate of fitting the image projection to the text features.
 const REFIT_RATE: f64 = 3e-4;
+
+/// The most bytes of a list of merges: OpenAI's has three million.
+const MAX_MERGES_BYTES: u64 = 256 << 20;
 
 /// What a run is asked to do.
 pub struct Run {
@@ -73,7 +76,7 @@ pub fn run(run: &Run) -> Result<()> {
     create_folder(&run.work)?;
     let _turn = RunLock::take(&run.work, "--work")?;
     let merges = match &run.vocabulary {
-        Some(path) => String::from_utf8(read_file(path)?)
+        Some(path) => String::from_utf8(read_at_most(path, MAX_MERGES_BYTES)?)
             .with_context(|| format!("{} is no UTF-8 text", path.display()))?,
         None => Tokenizer::openai_merges().to_owned(),
     };
@@ -97,7 +100,7 @@ pub fn run(run: &Run) -> Result<()> {
 
     let shape = [run.joint_width, run.width, run.layers, run.space_steps];
     let parts: [&[u8]; 7] = [
-        &read_file(&run.concepts)?,
+        &read_at_most(&run.concepts, concepts::MAX_BYTES)?,
         vocabulary.as_bytes(),
         &run.seed.to_le_bytes(),
         &(run.bag_steps as u64).to_le_bytes(),
@@ -230,6 +233,7 @@ fn teacher(
         photographed,
         like,
     };
+    labels.check(&names, locked.classes())?;
     let features = photos.features.clone();
     Teacher::new(
         locked.weight.clone(),

@@ -99,6 +99,24 @@ pub struct Labels {
     pub like: Vec<(usize, usize)>,
 }
 
+impl Labels {
+    /// Fails unless every photographed class that the classifier of `classes` rows does not know has a
+    /// photo: nothing else tells where it lies.
+    ///
+    /// # Errors
+    /// Names the class.
+    pub fn check(&self, names: &[&str], classes: usize) -> Result<()> {
+        for (class, (&row, name)) in self.photographed.iter().zip(names).enumerate() {
+            if row >= classes && !self.photos.contains(&class) {
+                bail!(
+                    "the photographed class `{name}` of the concept corpus has no photo to learn from: put a folder `{name}` with photos into --data, or take its line out of the corpus"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Teacher {
     /// `weight` `[classes, width]`, `bias` `[classes]`, `features` `[photos, width]`.
     pub fn new(
@@ -497,6 +515,22 @@ mod tests {
             .filter(|(class, row)| row[**class] > before[**class])
             .count();
         assert!(nearer > 35, "{nearer} of 50");
+    }
+
+    #[test]
+    fn a_class_without_photos_is_named() {
+        let labels = Labels {
+            photos: vec![0, 0],
+            photographed: vec![5, 1, 6],
+            like: Vec::new(),
+        };
+        let names = ["owl", "bee", "bat"];
+        let error = labels.check(&names, 5).unwrap_err().to_string();
+        assert!(
+            error.contains("`bat`") && error.contains("--data"),
+            "{error}"
+        );
+        assert!(labels.check(&names, 7).is_ok());
     }
 
     #[test]

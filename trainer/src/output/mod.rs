@@ -236,6 +236,21 @@ pub fn open_file(path: &Path, action: &str) -> Result<File> {
     File::open(path).map_err(failed)
 }
 
+/// Fails when something else than a file has the name of one that is to be written in place: opening a
+/// pipe would wait for whoever reads it.
+///
+/// # Errors
+/// Names what is there.
+pub fn require_plain(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => bail!(
+            "{} is no ordinary file, and one is to be written there: move it away",
+            path.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Writes `bytes` with their SHA-256 behind them, for [`read_sealed`].
 pub fn write_sealed(path: &Path, mut bytes: Vec<u8>) -> Result<()> {
     let seal = Sha256::digest(&bytes);

@@ -11,6 +11,8 @@ use crate::output::kind::FIGURES;
 use crate::output::{self, FolderWriter};
 
 const JSON: &str = "report.json";
+/// A report of thousands of curves has tens of millions.
+const MAX_REPORT_BYTES: u64 = 1 << 30;
 const HTML: &str = "report.html";
 
 /// The folder of the figures.
@@ -65,7 +67,7 @@ pub fn check_place(folder: &Path, of: ReportOf) -> Result<()> {
 
 /// Whether the file is a report, or the rest of one that a kill cut short.
 fn is_report(json: &Path) -> bool {
-    let Ok(bytes) = std::fs::read(json) else {
+    let Ok(bytes) = output::read_at_most(json, MAX_REPORT_BYTES) else {
         return false;
     };
     let fields = ["title", "methods", "reproduce"];

@@ -1,14 +1,26 @@
 //! The results as a table of text.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use anyhow::{Context, Result};
 
 use super::{MethodReport, Report};
+use crate::progress::printable_name;
 
 /// Prints the table to stdout. A closed stdout is no reason to fail.
-pub fn print_table(report: &Report) {
+///
+/// # Errors
+/// When it cannot be written for another reason, such as a full disk.
+pub fn print_table(report: &Report) -> Result<()> {
     let mut stdout = std::io::stdout();
     let bold = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let _ = writeln!(stdout, "{}", table_text(report, bold));
+    let written = writeln!(stdout, "{}", table_text(report, bold)).and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context(
+            "cannot print the table: free space where the output goes, or send it elsewhere",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Methods as rows, OOD sets as columns, AUROC and FPR95 in per cent. The best of each column is
@@ -67,7 +79,7 @@ fn pair<'a>(
     of: impl Fn(&'a MethodReport) -> Option<&'a super::SetReport>,
 ) -> [Column; 2] {
     let column = |name: &str, better, rate: fn(&super::SetReport) -> f64| Column {
-        heading: [set.to_owned(), name.to_owned()],
+        heading: [printable_name(set).into_owned(), name.to_owned()],
         cells: report
             .methods
             .iter()
@@ -161,6 +173,17 @@ mod tests {
         assert!(text.contains("*96.3"), "{text}");
         assert!(text.contains("average"), "{text}");
         assert!(!table_text(&report(), true).contains('*'));
+    }
+
+    #[test]
+    fn a_set_cannot_be_named_so_that_it_moves_the_cursor() {
+        let mut report = report();
+        for method in &mut report.methods {
+            let (_, set) = method.ood.pop_first().unwrap();
+            method.ood.insert("a\u{9b}2J\u{202e}\n".to_owned(), set);
+        }
+        let text = table_text(&report, false);
+        assert!(text.contains("a\\u{9b}2J\\u{202e}\\n"), "{text}");
     }
 
     #[test]
