@@ -25,14 +25,17 @@ addEventListener("activate", (event) => {
   })());
 });
 
-// A newer version waits until no tab runs the older one. The only tab there is may call it in.
-addEventListener("message", (event) => {
-  event.waitUntil((async () => {
-    const tabs = await clients.matchAll({ type: "window", includeUncontrolled: true });
-    const alone = tabs.filter((tab) => tab.url.startsWith(registration.scope)).length <= 1;
-    if (alone) await skipWaiting();
-  })());
-});
+// Milliseconds after which the page is taken from here though the network may still bring it.
+const PATIENCE = 3000;
+
+// The page itself comes from the network where that answers: a reload brings a newer version at once.
+// The parts of that one are not among the files here and come from the network too.
+async function newest(page) {
+  const late = new Promise((_, refuse) => setTimeout(refuse, PATIENCE, new Error("late")));
+  const response = await Promise.race([fetch(page, { cache: "no-cache" }), late]);
+  if (!response.ok || response.redirected) throw new Error("not the page");
+  return response;
+}
 
 addEventListener("fetch", (event) => {
   const { method, mode, url } = event.request;
@@ -41,6 +44,8 @@ addEventListener("fetch", (event) => {
   const wanted = url.split(mode === "navigate" ? /[?#]/ : "#", 1)[0];
   if (method !== "GET" || !addresses.has(wanted)) return;
   event.respondWith((async () => {
+    const page = mode === "navigate" && await newest(wanted).catch(() => undefined);
+    if (page) return page;
     // A browser whose storage is broken still has the network.
     const own = await caches.open(kept).then((cache) => cache.match(wanted)).catch(() => undefined);
     return own || fetch(event.request);

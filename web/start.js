@@ -32,24 +32,9 @@ const name = js.split("/").pop().replace(/\.js$/, "");
 const own = (error) => error instanceof WebAssembly.RuntimeError || String(error.stack || "").includes(name);
 const broke = (error) => error && own(error) && refuse("The page's program stopped. Reload the page; photos have to be chosen again.", error);
 
-// A newer version that waits takes over now, where this is the only tab and holds no photo yet. The page
-// is started meanwhile: Chromium lets the older worker go no sooner than the page has what it asked for.
-async function takeOver() {
-  const registration = await navigator.serviceWorker.getRegistration();
-  if (!registration?.waiting) return;
-  const unused = () => document.body.dataset.photos !== "some";
-  navigator.serviceWorker.addEventListener("controllerchange", () => unused() && location.reload(), { once: true });
-  // A tab that was just left counts for a moment still.
-  for (const wait of [0, 1000, 3000]) {
-    await new Promise((later) => setTimeout(later, wait));
-    if (unused()) registration.waiting?.postMessage("take over");
-  }
-}
-
 if (typeof WebAssembly !== "object" || !WebAssembly.validate(simd)) {
   refuse("This browser has no WebAssembly with SIMD, which the model needs. Update it, or open the page in a current Chrome, Edge, Firefox or Safari.");
 } else {
-  if ("serviceWorker" in navigator) takeOver().catch(() => { /* It comes when all tabs are closed. */ });
   try {
     const program = await import(new URL(js, document.baseURI).href);
     await program.default({ module_or_path: new URL(wasm, document.baseURI) });
