@@ -10,7 +10,7 @@ use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors, sha256_
 use shared::clip::{ClipConfig, ImageTower, NoTextTower, Tokenizer, Weights};
 
 use crate::features::feature_key;
-use crate::output::kind::FolderKind;
+use crate::output::kind::{FolderKind, has_fields};
 use crate::output::{self, FolderWriter};
 
 pub const CONFIG_FILE: &str = "config.json";
@@ -238,7 +238,21 @@ const FILES: [&str; 8] = [
 pub const MODEL: FolderKind = FolderKind {
     name: "a model",
     holds: |name, _| FILES.contains(&name),
+    is_own: holds_model,
 };
+
+/// Whether the folder has a configuration of this program; others call their own `config.json` too.
+pub fn holds_model(folder: &Path) -> bool {
+    let fields = [
+        "name",
+        "embed_dim",
+        "logit_scale",
+        "image",
+        "text",
+        "preprocessing",
+    ];
+    has_fields(&folder.join(CONFIG_FILE), &fields)
+}
 
 /// What [`write()`] puts into a model directory.
 pub struct ModelContent<'a> {

@@ -124,6 +124,122 @@ fn a_file_of_something_else_is_never_replaced() {
     assert!(text.contains("`rows`, which `bench` wrote"), "{text}");
 }
 
+/// Files whose names this program uses as well, and whose content it did not write.
+#[test]
+fn a_name_alone_makes_nothing_ours() {
+    let place = Place::new();
+    let bundle = place.bundle();
+    fs::remove_dir_all(place.path("model")).unwrap();
+    model(&place);
+    let (data, model) = (place.images(8), place.path("model"));
+    let put = |name: &str, bytes: &[u8]| {
+        let file = place.path(name);
+        fs::create_dir_all(Path::new(&file).parent().unwrap()).unwrap();
+        fs::write(&file, bytes).unwrap();
+        file
+    };
+    let header = br#"{"features":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+    let mut arrays = (header.len() as u64).to_le_bytes().to_vec();
+    arrays.extend_from_slice(header);
+    arrays.push(7);
+
+    for name in ["run/figures/overview.svg", "run/figures/overview.png"] {
+        put(name, b"mine");
+    }
+    let text = train(&place, &[]).failure().stderr;
+    assert!(text.contains("lies beside no report"), "{text}");
+    assert_eq!(fs::read_dir(place.path("run/figures")).unwrap().count(), 2);
+    fs::remove_dir_all(place.path("run")).unwrap();
+    let kept = put("run/features/id.safetensors", &arrays);
+    let text = train(&place, &[]).failure().stderr;
+    assert!(text.contains("is no feature file"), "{text}");
+    assert_eq!(fs::read(&kept).unwrap(), arrays);
+
+    let table = put("suite/table.tex", b"mine");
+    let out = place.path("suite");
+    let bench = ["bench", "--model", &model, "--data", &data, "--out", &out];
+    let text = trainer(&bench).failure().stderr;
+    assert!(text.contains("table.tex lies beside no report"), "{text}");
+    assert_eq!(fs::read(&table).unwrap(), b"mine");
+
+    let out = place.path("h.safetensors");
+    let encode = [
+        "encode", "--model", &model, "--data", &data, "--device", "cpu", "--out", &out,
+    ];
+    for (name, more) in [
+        ("h.safetensors", &[][..]),
+        ("h.00000-of-00002.safetensors", &["--shard", "0/2"]),
+        ("h.safetensors.partial", &[]),
+        ("h.safetensors.journal.partial", &[]),
+    ] {
+        let file = put(name, &arrays);
+        let text = trainer(&[&encode[..], more].concat()).failure().stderr;
+        assert!(
+            text.contains(name) && text.contains("another --out"),
+            "{text}"
+        );
+        assert_eq!(fs::read(&file).unwrap(), arrays);
+        fs::remove_file(&file).unwrap();
+    }
+    #[cfg(unix)]
+    {
+        let target = place.path("elsewhere.safetensors");
+        std::os::unix::fs::symlink(&target, &out).unwrap();
+        trainer(&encode).success();
+        assert!(fs::symlink_metadata(&out).unwrap().is_symlink());
+        assert!(Path::new(&target).is_file());
+    }
+
+    let manifest = put("js/bundle.json", br#"{"entry":"main.js"}"#);
+    put("js/notes-0123456789abcdef.txt", b"mine");
+    let out = place.path("js");
+    let text = trainer(&["export", &bundle, "--out", &out])
+        .failure()
+        .stderr;
+    assert!(text.contains("nothing says that it is a bundle"), "{text}");
+    assert!(Path::new(&manifest).is_file());
+    put("own/config.json", br#"{"theme":"dark"}"#);
+    let (checkpoint, out) = (
+        format!("{}/openai_vit.pt", super::FIXTURES),
+        place.path("own"),
+    );
+    let text = trainer(&["import", &checkpoint, "--out", &out])
+        .failure()
+        .stderr;
+    assert!(text.contains("nothing says that it is a model"), "{text}");
+    let kept = put("tune/tune.json", b"{\"editor\": 1}");
+    let out = place.path("tune");
+    let tune = ["tune", "--try", "delta=0", "--device", "cpu", "--out", &out];
+    let text = trainer(&tune).failure().stderr;
+    assert!(text.contains("tune.json is not of this command"), "{text}");
+    assert_eq!(fs::read(&kept).unwrap(), b"{\"editor\": 1}");
+}
+
+/// A result in the place of what it is made from.
+#[test]
+fn what_is_read_is_not_written_over() {
+    let place = Place::new();
+    let (bundle, data) = (place.bundle(), place.images(2));
+    let other = place.path("other");
+    picture(&format!("{other}/1.png"), [9, 9, 9], 30);
+    let set = format!("other={other}");
+    let eval = ["eval", "--bundle", &bundle, "--id", &data, "--ood", &set];
+    for file in [
+        format!("{bundle}/bundle.json"),
+        format!("{data}/red/0.png"),
+        format!("{other}/1.png"),
+        format!("{other}/missing/table.json"),
+    ] {
+        for option in ["--json", "--html"] {
+            let text = trainer(&[&eval[..], &[option, &file]].concat()).failure();
+            assert!(text.stderr.contains("which is read"), "{}", text.stderr);
+        }
+    }
+    let text = trainer(&["export", &bundle, "--out", &bundle, "--precision", "int8"]);
+    let text = text.failure().stderr;
+    assert!(text.contains("this is the bundle that is read"), "{text}");
+}
+
 #[test]
 fn what_would_fail_at_the_end_of_a_run_fails_at_its_start() {
     let place = Place::new();

@@ -13,7 +13,9 @@ use shared::clip::{NoTextTower, TextTower, Tokenizer, Weights};
 use super::learn::{Course, Obedience, Pairs, Started, learn, obedience, optimizer};
 use super::pairs::Captioned;
 use crate::command::encode::say_skipped;
-use crate::features::{EncodeOptions, FeatureCache, FeaturePrecision, Resume, Worker, encode};
+use crate::features::{
+    EncodeOptions, FeatureCache, FeaturePrecision, Resume, Worker, check_destination, encode,
+};
 use crate::lit::tower::tensors as tower_tensors;
 use crate::model::{CARD_FILE, MODEL, ModelDirectory, NO_TEXT_FILE, TEXT_FILE};
 use crate::output::{self, FolderWriter, shown};
@@ -93,8 +95,9 @@ pub fn run(run: &Run) -> Result<()> {
 }
 
 fn features(run: &Run, captioned: &Captioned) -> Result<FeatureCache> {
-    let loaded = run.model.image_tower(&run.device)?;
     let file = run.work.join("pairs.safetensors");
+    check_destination(&file)?;
+    let loaded = run.model.image_tower(&run.device)?;
     let report = encode(
         &captioned.dataset,
         &run.model.config,

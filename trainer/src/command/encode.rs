@@ -7,8 +7,8 @@ use super::limits::ImageLimits;
 use crate::data::{self, Split};
 use crate::device::Devices;
 use crate::features::{
-    EncodeOptions, EncodeReport, FeaturePrecision, Resume, Shard, Worker, encode, is_finished,
-    is_of_something_else, merge, select, unfinished,
+    EncodeOptions, EncodeReport, FeaturePrecision, Resume, Shard, Worker, check_destination,
+    encode, is_finished, merge, select, unfinished,
 };
 use crate::output::shown;
 use crate::progress::{duration_text, say};
@@ -82,7 +82,7 @@ pub struct EncodeArguments {
 
 /// Runs `trainer encode`.
 pub fn run(arguments: EncodeArguments) -> Result<()> {
-    check_destination(&arguments.out)?;
+    check_place(&arguments.out)?;
     match (&arguments.model, &arguments.data) {
         (Some(model), Some(data)) => encode_images(&arguments, model, data),
         _ => merge_shards(&arguments.out),
@@ -93,7 +93,7 @@ pub fn run(arguments: EncodeArguments) -> Result<()> {
 ///
 /// # Errors
 /// When `out` is a folder, or a file of something else.
-fn check_destination(out: &Path) -> Result<()> {
+fn check_place(out: &Path) -> Result<()> {
     if out.is_dir() {
         bail!(
             "{} is a folder: give the file that is to be written, as in --out {}",
@@ -101,13 +101,7 @@ fn check_destination(out: &Path) -> Result<()> {
             out.join("features.safetensors").display()
         );
     }
-    if is_of_something_else(out) {
-        bail!(
-            "{} is there already, is no feature file, and would be lost: give another --out, or move it away",
-            out.display()
-        );
-    }
-    Ok(())
+    check_destination(out)
 }
 
 fn encode_images(arguments: &EncodeArguments, model: &Path, data: &Path) -> Result<()> {
@@ -137,6 +131,7 @@ fn encode_images(arguments: &EncodeArguments, model: &Path, data: &Path) -> Resu
         Some(part) => part.header.shard.path(&arguments.out),
         None => arguments.out.clone(),
     };
+    check_place(&out)?;
     if let Some(part) = &part
         && arguments.resume
         && is_finished(

@@ -72,6 +72,18 @@ fn check_destinations(arguments: &EvalArguments) -> Result<()> {
     for (option, path) in [("--json", json), ("--html", html)] {
         if let Some(path) = path {
             output::check_file_place(path).map_err(|error| anyhow!("{option}: {error:#}"))?;
+            let read = [&arguments.bundle, &arguments.id];
+            let sets = arguments.ood.iter().map(|(_, folder)| folder);
+            let mut read = read.into_iter().chain(sets);
+            if let Some(read) = read.find(|read| output::is_within(path, read))
+                && !output::is_special(path)
+            {
+                bail!(
+                    "{option}: {} lies in {}, which is read, and what is there may be lost: give another file",
+                    path.display(),
+                    read.display()
+                );
+            }
         }
     }
     if let (Some(json), Some(html)) = (json, html)

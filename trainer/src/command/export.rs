@@ -15,7 +15,7 @@ use super::limits::ImageLimits;
 use crate::agreement::{Agreement, Photos, Rounded};
 use crate::detector::open_bundle;
 use crate::output::kind::BUNDLE;
-use crate::output::{FolderWriter, shown};
+use crate::output::{self, FolderWriter, shown};
 use crate::progress::say;
 use crate::training::bundle::known_features;
 
@@ -54,6 +54,12 @@ pub struct ExportArguments {
 pub fn run(arguments: ExportArguments) -> Result<()> {
     let source = bundle_of(&arguments.run)?;
     BUNDLE.check(&arguments.out)?;
+    if output::is_within(&arguments.out, &source) || output::is_within(&source, &arguments.out) {
+        bail!(
+            "--out {}: this is the bundle that is read, and what the towers lose in another precision would be gone: give another --out",
+            arguments.out.display()
+        );
+    }
     let mut bundle = open_bundle(&source)?;
     let photos = Photos::read(
         arguments.photos.as_deref(),

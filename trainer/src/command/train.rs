@@ -21,7 +21,7 @@ use crate::output::kind::BUNDLE;
 use crate::output::{self, FolderWriter, last_name, shown};
 use crate::progress::{duration_text, say};
 use crate::report::{
-    LossFigure, MapFigure, ModelReport, Report, ReportOf, check_place, print_table,
+    LossFigure, MapFigure, ModelReport, Report, ReportOf, check_place, print_table, retire,
     similarity_figures, write_report,
 };
 use crate::training::TrainingConfig;
@@ -214,6 +214,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
     for (name, bytes) in bundle::files(&input, arguments.precision)? {
         folder.write(&name, &bytes)?;
     }
+    retire(&arguments.out, ReportOf::Train)?;
     folder.finish()?;
     report.timings.extend([
         ("features".to_owned(), features_seconds),

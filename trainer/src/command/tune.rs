@@ -1,6 +1,7 @@
 //! `trainer tune`: compare ways of learning, with classes left out.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
@@ -12,6 +13,7 @@ use super::limits::ImageLimits;
 use crate::device::Devices;
 use crate::embedded;
 use crate::model::ModelDirectory;
+use crate::output::kind::has_fields;
 use crate::output::{self, shown};
 use crate::progress::{Progress, say};
 use crate::training::TrainingConfig;
@@ -113,6 +115,13 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
         config.check()?;
         check_lengths(model.config.text.context_length, config)?;
     }
+    let file = arguments.out.join("tune.json");
+    if file.exists() && !has_fields(&file, &["run", "grid", "folds"]) {
+        bail!(
+            "{} is not of this command, and would be lost: give another --out, or move it away",
+            file.display()
+        );
+    }
     output::create_folder(&arguments.out)?;
     let _turn = RunLock::take(&arguments.out, "--out")?;
     let experiments = arguments
@@ -123,7 +132,6 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
     let Some(first) = experiments.first() else {
         bail!("--seeds names no seed");
     };
-    let file = arguments.out.join("tune.json");
     let others = &experiments[1..];
     let shape = serde_json::json!([
         settings,
@@ -242,7 +250,15 @@ fn print_standings(standings: &[Standing], grid: &[TrainingConfig], axes: &[Axis
             standing.best.settings.negative_weight,
         ));
     }
-    // A closed stdout is no reason to fail.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
-    Ok(())
+    let mut screen = std::io::stdout();
+    let written = screen
+        .write_all(text.as_bytes())
+        .and_then(|()| screen.flush());
+    match written {
+        // A closed stdout is no reason to fail.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(anyhow::anyhow!(
+            "cannot print the table: {error}; every fold is in tune.json, and --resume prints it again"
+        )),
+        _ => Ok(()),
+    }
 }

@@ -35,7 +35,7 @@ mod usable;
 mod writer;
 
 pub use cache::FeatureCache;
-pub use destination::is_of_something_else;
+pub use destination::check_destination;
 pub use encode::{EncodeOptions, EncodeReport, Resume, Worker, encode};
 pub use key::{feature_key, hexadecimal};
 pub use layout::FeaturePrecision;

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
+use super::destination::{check_beside, check_destination};
 use super::journal::{Entry, Journal, JournalReader, Outcome, checksum};
 use super::key::{from_hexadecimal, hexadecimal};
 use super::layout::{CacheHeader, HASH_BYTES, TextBytes};
 use super::shard::Skipped;
-use crate::output::{create_folder, explain, is_special};
+use crate::output::{behind_links, create_folder, explain, is_special};
 
 /// Bytes before the JSON header of a safetensors file: its length.
 const LENGTH_BYTES: usize = 8;
@@ -46,6 +47,9 @@ impl<F: FnMut(&Entry) -> bool> StillValid for F {
 
 impl CacheWriter {
     /// Starts a new file; what an earlier, unfinished run left is dropped.
+    ///
+    /// # Errors
+    /// When something else lies there or beside it, or the system refuses.
     pub fn create(destination: &Path, header: CacheHeader) -> Result<Self> {
         check_header(&header)?;
         if is_special(destination) {
@@ -54,19 +58,29 @@ impl CacheWriter {
                 destination.display()
             );
         }
+        // A link stays, and the file that it leads to is replaced.
+        let destination = &*behind_links(destination);
         let (partial, journal_path) = names_beside(destination);
+        check_destination(destination)?;
+        check_beside(&partial, &journal_path)?;
         if let Some(parent) = destination.parent()
             && !parent.as_os_str().is_empty()
         {
             create_folder(parent)?;
         }
         let mut file = open_locked(&partial, destination)?;
-        let failed = |error| explain(error, "write", &partial);
+        let failed = |error| {
+            let _ = fs::remove_file(&partial);
+            explain(error, "write", &partial)
+        };
         file.set_len(0).map_err(failed)?;
         // Zeros are no header: the file cannot be taken for a finished one.
         file.write_all(&vec![0; data_start(&header)])
             .map_err(failed)?;
-        let journal = Journal::create(&journal_path, &header)?;
+        let journal = Journal::create(&journal_path, &header).inspect_err(|_| {
+            let _ = fs::remove_file(&partial);
+            let _ = fs::remove_file(&journal_path);
+        })?;
         Ok(Self {
             destination: destination.to_path_buf(),
             file: BufWriter::new(file),
@@ -84,14 +98,18 @@ impl CacheWriter {
     /// nothing.
     ///
     /// # Errors
-    /// When the earlier run used another model, other classes or another precision.
+    /// When the earlier run used another model, other classes or another precision, or something else
+    /// lies there or beside it.
     pub fn resume(
         destination: &Path,
         header: CacheHeader,
         valid: &mut impl StillValid,
     ) -> Result<Self> {
         check_header(&header)?;
+        let destination = &*behind_links(destination);
         let (partial, journal_path) = names_beside(destination);
+        check_destination(destination)?;
+        check_beside(&partial, &journal_path)?;
         if !partial.exists() || !journal_path.exists() {
             return Self::create(destination, header);
         }
@@ -176,7 +194,7 @@ impl CacheWriter {
         self.header.precision.append(feature, &mut self.row);
         self.file
             .write_all(&self.row)
-            .map_err(|error| explain(error, "write", &self.destination))?;
+            .map_err(|error| stopped(error, &self.destination, &self.partial))?;
         self.images += 1;
         let outcome = Outcome::Feature(checksum(&self.row));
         self.record(name, label, hash, outcome)
@@ -198,7 +216,7 @@ impl CacheWriter {
     pub fn flush(&mut self) -> Result<()> {
         self.file
             .flush()
-            .map_err(|error| explain(error, "write", &self.destination))?;
+            .map_err(|error| stopped(error, &self.destination, &self.partial))?;
         self.journal.flush()
     }
 
@@ -215,7 +233,7 @@ impl CacheWriter {
 
     fn complete(mut self, positions: Option<&[u32]>) -> Result<()> {
         self.flush()?;
-        let failed = |error| explain(error, "write", &self.destination);
+        let failed = |error| stopped(error, &self.destination, &self.partial);
         for_each_image(&self.journal_path, self.images, |entry| {
             self.file
                 .write_all(&entry.label.to_le_bytes())
@@ -280,6 +298,8 @@ impl CacheWriter {
             .and_then(|()| file.write_all(&header))
             .and_then(|()| file.sync_all())
             .map_err(failed)?;
+        // Hours may have gone by since the first look.
+        check_destination(&self.destination)?;
         fs::rename(&self.partial, &self.destination).map_err(failed)?;
         // The features are safe; a journal left behind is dropped by the next run.
         let _ = fs::remove_file(&self.journal_path);
@@ -312,7 +332,8 @@ impl CacheWriter {
 /// Where an unfinished file of this name lies, if a run was killed.
 pub fn unfinished(destination: &Path) -> Option<PathBuf> {
     let (partial, journal) = names_beside(destination);
-    (partial.exists() && journal.exists()).then_some(partial)
+    let is_there = partial.exists() && journal.exists();
+    (is_there && check_beside(&partial, &journal).is_ok()).then_some(partial)
 }
 
 /// What the unfinished file of this name was begun with that `header` differs in; none where there is
@@ -323,7 +344,20 @@ pub fn unfit(destination: &Path, header: &CacheHeader) -> Option<String> {
     (&old != header).then(|| difference(&old, header))
 }
 
+/// Says of a full disk what is kept, and how to go on with it.
+fn stopped(error: io::Error, destination: &Path, partial: &Path) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => anyhow!(
+            "the disk is full: free some space and run it again, `trainer encode` with --resume; what was computed stays in {} ({error})",
+            partial.display()
+        )
+        .context(format!("cannot write {}", destination.display())),
+        _ => explain(error, "write", destination),
+    }
+}
+
 fn names_beside(destination: &Path) -> (PathBuf, PathBuf) {
+    let destination = behind_links(destination);
     let beside = |suffix: &str| {
         let mut name = destination.as_os_str().to_owned();
         name.push(suffix);

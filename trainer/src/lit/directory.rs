@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use shared::bundle::{Precision, Tensors, encode_tensors};
 use shared::clip::ClipConfig;
 
@@ -21,6 +21,31 @@ pub struct Content<'a> {
     pub seen: &'a BTreeSet<String>,
     /// The model card, in Markdown.
     pub card: &'a str,
+}
+
+/// What [`write()`] puts into the directory.
+const FILES: [&str; 6] = [
+    model::IMAGE_FILE,
+    model::TEXT_FILE,
+    model::VOCABULARY_FILE,
+    model::WORDS_FILE,
+    model::CONFIG_FILE,
+    model::CARD_FILE,
+];
+
+/// Fails when [`write()`] would put a model over files of something else.
+///
+/// # Errors
+/// Naming the first such file.
+pub fn check_place(out: &Path) -> Result<()> {
+    let there = FILES.iter().find(|name| out.join(name).exists());
+    if let Some(name) = there.filter(|_| !model::holds_model(out)) {
+        bail!(
+            "{} holds `{name}`, but is no model of this program, and the file would be lost: give another --out, or move it away",
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 /// Writes the directory whole, and keeps what else lies in it (the concept corpus does),
@@ -48,8 +73,9 @@ pub fn write(out: &Path, content: Content) -> Result<()> {
         (model::VOCABULARY_FILE, vocabulary.as_bytes().to_vec()),
         (model::WORDS_FILE, seen.into_bytes()),
         (model::CONFIG_FILE, configuration),
-        ("MODEL_CARD.md", card.as_bytes().to_vec()),
+        (model::CARD_FILE, card.as_bytes().to_vec()),
     ];
+    check_place(out)?;
     let folder = FolderWriter::keeping(out)?;
     for (name, bytes) in &files {
         folder.write(name, bytes)?;
@@ -72,6 +98,8 @@ mod tests {
         fs::write(out.join("concepts.jsonl"), "kept").unwrap();
         fs::write(out.join("photos/list.csv"), "kept too").unwrap();
         fs::write(out.join("words.txt"), "old").unwrap();
+        let configuration = serde_json::to_vec(&ClipConfig::vit_b_32()).unwrap();
+        fs::write(out.join("config.json"), configuration).unwrap();
         let tensor = TensorValues::new([1], vec![0.5]).unwrap();
         let tensors = ["visual.a", "b"].map(|name| (name.to_owned(), tensor.clone()));
         let content = Content {
@@ -87,5 +115,18 @@ mod tests {
         assert_eq!(read("photos/list.csv"), "kept too");
         assert_eq!(read("words.txt"), "tench\n");
         assert!(out.join("image.safetensors").is_file() && out.join("text.safetensors").is_file());
+    }
+
+    #[test]
+    fn files_of_something_else_are_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        check_place(folder.path()).unwrap();
+        fs::write(folder.path().join("concepts.jsonl"), "").unwrap();
+        check_place(folder.path()).unwrap();
+        for name in ["MODEL_CARD.md", "config.json"] {
+            fs::write(folder.path().join(name), r#"{"name":"mine"}"#).unwrap();
+            let error = check_place(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(&format!("holds `{name}`")), "{error}");
+        }
     }
 }

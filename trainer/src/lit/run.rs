@@ -73,6 +73,7 @@ pub fn run(run: &Run) -> Result<()> {
     }
     let locked = LockedTower::open(&run.tower)?;
     let concepts = Concepts::open(&run.concepts, locked.classes())?;
+    directory::check_place(&run.out)?;
     create_folder(&run.work)?;
     let _turn = RunLock::take(&run.work, "--work")?;
     let merges = match &run.vocabulary {

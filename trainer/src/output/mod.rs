@@ -91,7 +91,8 @@ impl FolderWriter {
     }
 
     fn begin(destination: &Path, kind: Option<&'static FolderKind>) -> Result<Self> {
-        let destination = &*behind_links(destination);
+        // `x/.` is `x`, which the system would not rename under that name.
+        let destination = &*behind_links(destination).components().collect::<PathBuf>();
         if destination.exists() && !destination.is_dir() {
             bail!(
                 "{} is a file, and a folder is to be written there: move it away or choose another place",
@@ -360,6 +361,19 @@ pub fn are_one_file(one: &Path, other: &Path) -> bool {
     place(one) == place(other)
 }
 
+/// Whether `path`, be it there or not, is `folder` itself or lies somewhere in it.
+pub fn is_within(path: &Path, folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else {
+        return false;
+    };
+    let path = behind_links(path);
+    let path = std::path::absolute(&path).unwrap_or(path);
+    // What is missing of the path is in the nearest folder that is there.
+    (path.ancestors())
+        .find_map(|there| there.canonicalize().ok())
+        .is_some_and(|there| there.starts_with(&folder))
+}
+
 /// Fails when `path` names something that exists and is not a folder, or nothing at all.
 pub fn require_folder(path: &Path, what: &str) -> Result<()> {
     let metadata =
@@ -391,7 +405,7 @@ pub fn is_special(path: &Path) -> bool {
 }
 
 /// What `path` leads to, be it there or not.
-fn behind_links(path: &Path) -> PathBuf {
+pub fn behind_links(path: &Path) -> PathBuf {
     let mut path = path.to_path_buf();
     for _ in 0..MOST_LINKS {
         match fs::read_link(&path) {
@@ -521,6 +535,7 @@ mod tests {
     const ANYTHING: FolderKind = FolderKind {
         name: "a test",
         holds: |_, _| true,
+        is_own: |_| true,
     };
 
     #[test]

@@ -28,7 +28,7 @@ pub use figures::{
     AblationFigure, AblationRow, Curve, Figures, LossFigure, MapFigure, ReliabilityFigure,
     RocFigure, ScoreFigure, SimilarityFigure,
 };
-pub use files::{ReportOf, check_place, write as write_report};
+pub use files::{ReportOf, check_place, retire, write as write_report};
 pub use html::write_html;
 pub use json::to_json;
 pub use measure::{MeasuredMethods, ScoredMethod, measure};

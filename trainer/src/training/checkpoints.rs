@@ -33,6 +33,8 @@ const CHECKPOINTS: FolderKind = FolderKind {
         let unfinished = name.starts_with('.') && name.ends_with(".partial");
         [MARKER, RUN_LOCK].contains(&name) || of_stage || unfinished
     },
+    // The names of the stages are nobody else's.
+    is_own: |_| true,
 };
 
 /// Where a run keeps its unfinished stages.
@@ -76,11 +78,17 @@ impl Checkpoints {
         })
     }
 
-    /// Removes the folder of a finished run.
+    /// Removes the folder of a finished run. What somebody put into it meanwhile stays, with a note.
     ///
     /// # Errors
     /// When the system refuses; a folder that is gone already is none.
     pub fn close(self) -> Result<()> {
+        if let Err(stranger) = CHECKPOINTS.check(&self.folder) {
+            say(&format!(
+                "note: the run is finished, and its checkpoints stay: {stranger:#}"
+            ));
+            return Ok(());
+        }
         removed(std::fs::remove_dir_all(&self.folder))
             .map_err(|error| output::explain(error, "remove", &self.folder))
     }
@@ -156,6 +164,12 @@ mod tests {
         assert!(!path(&folder, "stage 1").exists());
         std::fs::remove_dir_all(&folder).unwrap();
         fresh.close().unwrap();
+
+        let last = open(false).unwrap();
+        std::fs::write(folder.join("notes.txt"), b"written meanwhile").unwrap();
+        last.close().unwrap();
+        assert!(folder.join("notes.txt").exists());
+        std::fs::remove_dir_all(&folder).unwrap();
 
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("epoch-3.pt"), b"weeks of work").unwrap();

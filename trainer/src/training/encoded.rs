@@ -14,7 +14,8 @@ use super::overlap;
 use crate::command::encode::say_skipped;
 use crate::data::{Dataset, Split, prompt_name};
 use crate::features::{
-    EncodeOptions, FeatureCache, FeaturePrecision, Resume, Worker, encode, encode_patches,
+    EncodeOptions, FeatureCache, FeaturePrecision, Resume, Worker, check_destination, encode,
+    encode_patches,
 };
 use crate::model::ModelDirectory;
 use crate::output;
@@ -92,6 +93,19 @@ impl EncodedImages {
         let mut notes = check_class_names(model, &names, encoding.context_tokens)?;
         for warning in &dataset.warnings {
             say(&format!("note: {warning}"));
+        }
+        let halves = match dataset.is_split() {
+            true => &["id-test", "id-train"][..],
+            false => &["id"],
+        };
+        let sets_aside = sets
+            .ood
+            .iter()
+            .map(|(name, _)| format!("ood-{}", file_name(name)));
+        for name in halves.iter().map(|&name| name.to_owned()).chain(sets_aside) {
+            for ending in ["", "-patches"] {
+                check_destination(&encoding.cache.join(format!("{name}{ending}.safetensors")))?;
+            }
         }
         let loaded = model.image_tower(device)?;
         output::create_folder(&encoding.cache)?;

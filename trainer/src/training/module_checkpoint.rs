@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use shared::bundle::{Precision, Tensors, decode_tensors, encode_tensors, sha256_hex};
 
 use crate::features::hexadecimal;
-use crate::output::kind::FolderKind;
+use crate::output::kind::{FolderKind, has_fields};
 use crate::output::{FolderWriter, read_file};
 
 const STATE: &str = "state.json";
@@ -22,6 +22,7 @@ const OPTIMIZER: &str = "optimizer.bpk";
 const CHECKPOINT: FolderKind = FolderKind {
     name: "a checkpoint of this command",
     holds: |name, _| [STATE, TENSORS, OPTIMIZER].contains(&name),
+    is_own: |folder| has_fields(&folder.join(STATE), &["run", "step", "hashes"]),
 };
 
 /// Where training stands.
