@@ -20,7 +20,7 @@ use crate::training::TrainingConfig;
 use crate::training::encoded::Encoding;
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::run::{check_lengths, check_text, identity};
-use crate::training::run_lock::RunLock;
+use crate::training::run_lock::{RUN_LOCK, RunLock};
 use crate::training::tune::{Axis, FoldLearner, FoldResult, Standing, fold, grid, standings};
 
 /// Compare ways of learning by in-distribution images alone, with classes left out.
@@ -116,7 +116,9 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
         check_lengths(model.config.text.context_length, config)?;
     }
     let file = arguments.out.join("tune.json");
-    if file.exists() && !has_fields(&file, &["run", "grid", "folds"]) {
+    // Beside the lock of a run it is ours, though damaged.
+    let has_run = arguments.out.join(RUN_LOCK).exists();
+    if file.exists() && !has_run && !has_fields(&file, &["run", "grid", "folds"]) {
         bail!(
             "{} is not of this command, and would be lost: give another --out, or move it away",
             file.display()
