@@ -170,6 +170,11 @@ fn photos_that_were_not_read_with_another_bundle_say_so() {
         let file = folder.join("bundle.json");
         let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         manifest["model"]["name"] = json!("another");
+        for method in manifest["methods"].as_array_mut().unwrap() {
+            for rates in method["ood"].as_object_mut().unwrap().values_mut() {
+                rates["auroc"] = json!(0.5);
+            }
+        }
         fs::write(file, manifest.to_string()).unwrap();
     });
     copy(other.path(), &stage.files.path().join("other"), &|_| true);
@@ -187,6 +192,8 @@ fn photos_that_were_not_read_with_another_bundle_say_so() {
     );
     let idle = "return document.querySelector('#queue').hidden";
     stage.browser.wait("an end of the queue", 60, idle);
+    let figures = "return [...new Set([...document.querySelectorAll('#methods .figure')].map((figure) => figure.textContent))]";
+    assert_eq!(stage.browser.run(figures), json!(["AUROC 50.0"]));
     let cards = stage.browser.run(
         "return [...document.querySelectorAll('.card')].map((card) => [card.dataset.verdict, card.textContent.includes('was cancelled')])",
     );

@@ -1,5 +1,7 @@
 //! What a person does on a good day.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::stage::{Stage, encoded, noise, sample};
@@ -663,4 +665,51 @@ fn it_fits_a_phone_and_the_dark() {
             .run("return getComputedStyle(document.body).backgroundColor"),
         paper
     );
+}
+
+#[test]
+fn views_keep_their_place_and_show_what_was_chosen() {
+    let stage = Stage::ready(&Options::default());
+    let photos: Vec<PathBuf> = (0..24)
+        .map(|salt| {
+            let bytes = encoded(&noise(320, 240, salt), image::ImageFormat::Jpeg);
+            stage.file(&format!("{salt}.jpg"), &bytes)
+        })
+        .collect();
+    stage.show(&photos, 120);
+    let idle = "return document.querySelector('#queue').hidden";
+    stage.browser.wait("every verdict", 120, idle);
+    // The newest card is the first: the oldest is far down, and last in the strip.
+    let place = stage.browser.run(
+        "const why = [...document.querySelectorAll('.act-why')].at(-1);
+         why.scrollIntoView();
+         window.place = scrollY;
+         why.click();
+         return window.place",
+    );
+    assert!(place.as_f64().unwrap() > 100.0, "{place}");
+    assert_eq!(stage.browser.run("return scrollY"), 0);
+    let in_sight = "
+        const strip = document.querySelector('#why-photos').getBoundingClientRect();
+        const chosen = document.querySelector('#why-photos [aria-pressed=true]').getBoundingClientRect();
+        return chosen.left >= strip.left && chosen.right <= strip.right";
+    assert_eq!(stage.browser.run(in_sight), true);
+    stage.browser.click("#tab-verdicts");
+    let back = "return Math.abs(scrollY - window.place) < 200";
+    assert_eq!(stage.browser.run(back), true);
+    // Every card in sight has its picture, however it came there.
+    stage
+        .browser
+        .run("scrollTo(0, 0); requestAnimationFrame(() => scrollTo(0, 1e6))");
+    stage.browser.wait(
+        "its picture in every card in sight",
+        30,
+        "return [...document.querySelectorAll('.card')]
+             .filter((card) => card.checkVisibility({ contentVisibilityAuto: true }))
+             .every((card) => card.querySelector('.photo img').hasAttribute('src'))",
+    );
+    // A choice that nothing is of says so.
+    stage.browser.run("document.querySelector('[name=show][value=in]').click(); const slider = document.querySelector('#threshold'); slider.value = 1000; slider.dispatchEvent(new Event('input'))");
+    let said = "return getComputedStyle(document.querySelector('#cards'), '::before').content";
+    assert_eq!(stage.browser.run(said), "\"No photo is in.\"");
 }

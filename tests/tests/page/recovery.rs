@@ -220,6 +220,13 @@ fn a_tab_that_is_reloaded_says_what_it_lost() {
     let method = "return document.querySelector('#methods input:checked').value";
     assert_eq!(stage.browser.run(method), "mcm");
     stage.browser.screenshot("reloaded");
+    // Once more, with no photo to lose.
+    stage.browser.open(&stage.address);
+    stage.wait_ready(120);
+    stage.browser.wait("the edited classes", 120, edited);
+    assert_eq!(stage.browser.run(method), "mcm");
+    let (said, _) = stage.banner();
+    assert!(said.contains("as they were"), "{said}");
     stage.show(&[sample("coffee.jpg")], 120);
     assert_eq!(stage.banner().0, "", "the words go with the next photos");
     // The browser says of a tab that it was put away; no test can make it put one away.
