@@ -17,6 +17,8 @@ mod hostile;
 mod lit;
 #[path = "../../trainer/src/output/mod.rs"]
 mod output;
+#[path = "../../trainer/src/checkpoint/pickle.rs"]
+mod pickle;
 
 /// What `hostile` takes from a tower that needs Burn: the bundle's known answer, which no parser
 /// computes again.

@@ -479,6 +479,9 @@ fn a_larger_image_is_taken_on_request() {
 }
 
 /// What is wrong with a run, if anything.
+/// The most of a message: what a person reads, with the file's paths in it.
+const MOST_MESSAGE_BYTES: usize = 4000;
+
 fn judge(case: &Case, ran: &Run, names: &str) -> Option<String> {
     if let Some(fault) = ran.fault() {
         return Some(format!("{}: {fault}", case.name));
@@ -494,6 +497,10 @@ fn judge(case: &Case, ran: &Run, names: &str) -> Option<String> {
         }
         if !shows_a_way_out(&text) {
             return failed("no way out");
+        }
+        if ran.stderr.len() > MOST_MESSAGE_BYTES {
+            let bytes = ran.stderr.len();
+            return Some(format!("{}: a message of {bytes} bytes", case.name));
         }
     }
     match case.outcome {

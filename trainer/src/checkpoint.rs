@@ -5,6 +5,7 @@
 
 mod archive;
 mod files;
+mod pickle;
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -248,6 +249,7 @@ fn read_safetensors(file: &Path) -> Result<Vec<StoredTensor>> {
 
 fn read_pickle(file: &Path) -> Result<Vec<StoredTensor>> {
     archive::require_distinct_names(file)?;
+    pickle::require_modest_objects(file)?;
     // Indices name the layers here; closing gaps between them would rename layers.
     let mut store = PytorchStore::from_file(file).map_indices_contiguous(false);
     let mut tensors: Vec<_> = store
@@ -288,8 +290,15 @@ fn no_state_dict(file: &Path) -> anyhow::Error {
     )
 }
 
+/// Letters of a reader's message that are shown: some write out the whole object that they do not like.
+const MOST_OF_A_CAUSE: usize = 400;
+
 fn damaged(file: &Path, cause: &str) -> anyhow::Error {
-    anyhow!("{cause}").context(format!(
+    let cause = match cause.char_indices().nth(MOST_OF_A_CAUSE) {
+        Some((end, _)) => format!("{} …", &cause[..end]),
+        None => cause.to_owned(),
+    };
+    anyhow!(cause).context(format!(
         "{} cannot be read as a checkpoint: it was cut short, damaged, or made in a way that only PyTorch can read; fetch it again, or save its state_dict() with torch.save",
         file.display()
     ))

@@ -1,5 +1,7 @@
 //! Files of numbers: weights, features, checkpoints, and the configurations beside them.
 
+use std::fs::File;
+
 use sha2::{Digest, Sha256};
 use shared::bundle::{Precision, decode_tensors, encode_tensors};
 use shared::clip::ClipConfig;
@@ -24,10 +26,16 @@ pub fn safetensors(bytes: &[u8]) {
     }
 }
 
-/// A PyTorch file, by the reader that imports use, tensors included.
+/// A PyTorch file, by the reader that imports use, tensors included, once its objects fit.
 pub fn state_dict(bytes: &[u8]) {
     let path = put("checkpoint.pt", bytes);
+    if crate::pickle::require_modest_objects(&path).is_err() {
+        return;
+    }
     if let Ok(reader) = pytorch_reader::PytorchReader::new(&path) {
+        // What the reader takes has been followed: nothing passes by the limit.
+        let followed = crate::pickle::follow(File::open(&path).expect("it was read just now"));
+        assert!(matches!(followed, Ok(Ok(()))), "{followed:?}");
         for tensor in reader.tensors().values() {
             let claimed = tensor
                 .shape()

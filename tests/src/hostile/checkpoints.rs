@@ -16,6 +16,12 @@ const UNREADABLE: &[&str] = &[
     "tensors take",
 ];
 
+/// What is said of objects that would fill the memory.
+const TOO_LARGE: &[&str] = &["would take more than 512 MiB of memory"];
+
+/// The number that PyTorch's files of before 2020 begin with.
+const LEGACY_MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+
 /// A file that a pickle's program would make if it ran.
 pub const CANARY: &str = "negprompt-canary";
 
@@ -187,7 +193,17 @@ fn pickles() -> Vec<Case> {
         torch(
             "pickle-of-a-million-lists",
             Pickle::default().raw(&b"]".repeat(1 << 20)).stop(),
-            Refused(UNREADABLE),
+            Refused(TOO_LARGE),
+        ),
+        torch(
+            "pickle-of-three-million-tuples",
+            Pickle::default().raw(&b")".repeat(3 << 20)).stop(),
+            Refused(TOO_LARGE),
+        ),
+        torch(
+            "pickle-of-copies",
+            Pickle::default().raw(b"N").raw(&b"2\x86".repeat(50)).stop(),
+            Refused(TOO_LARGE),
         ),
         torch(
             "pickle-of-nested-tuples",
@@ -205,7 +221,7 @@ fn pickles() -> Vec<Case> {
                 .stop(),
             Refused(UNREADABLE),
         ),
-        torch("pickle-that-doubles", doubling.stop(), Refused(UNREADABLE)),
+        torch("pickle-that-doubles", doubling.stop(), Refused(TOO_LARGE)),
         torch(
             "pickle-recalls-what-is-not-there",
             Pickle::default().raw(b"j\xff\xff\xff\x7f").stop(),
@@ -248,6 +264,26 @@ fn pickles() -> Vec<Case> {
             Pickle::default()
                 .raw(b"\x95\xff\xff\xff\xff\xff\xff\xff\xffN")
                 .stop(),
+            Refused(UNREADABLE),
+        ),
+        torch(
+            "pickles-of-before-2020-with-a-long-list-of-keys",
+            [
+                Pickle::default().raw(LEGACY_MAGIC).stop(),
+                Pickle::default().raw(b"M\xe9\x03").stop(),
+                Pickle::default()
+                    .raw(b"}")
+                    .text("little_endian")
+                    .raw(b"\x88s")
+                    .stop(),
+                Pickle::default().raw(b"}").stop(),
+                Pickle::default()
+                    .raw(b"(")
+                    .raw(&b"N".repeat(1 << 20))
+                    .raw(b"t")
+                    .stop(),
+            ]
+            .concat(),
             Refused(UNREADABLE),
         ),
         torch(
@@ -347,6 +383,14 @@ fn archives() -> Vec<Case> {
                 Entry::stored("archive/data/0", &data),
             ]),
             Refused(UNREADABLE),
+        ),
+        torch(
+            "archive-of-a-pickle-that-doubles",
+            archive(
+                Pickle::default().raw(b"N").raw(&b"2\x86".repeat(50)).stop(),
+                Entry::stored("archive/data/0", &data),
+            ),
+            Refused(TOO_LARGE),
         ),
         torch(
             "archive-that-leads-out",

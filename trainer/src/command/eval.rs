@@ -42,9 +42,9 @@ pub struct EvalArguments {
     #[arg(long, value_name = "NAME=DIR", required = true, value_parser = data::parse_set)]
     pub ood: Vec<(String, PathBuf)>,
 
-    /// Which half of the --id images, where they are split
-    #[arg(long, value_enum, default_value = "test")]
-    pub split: Split,
+    /// Which half of the --id images, where they are split [default: test]
+    #[arg(long, value_enum)]
+    pub split: Option<Split>,
 
     /// Also write the table as JSON, with all settings and figures
     #[arg(long, value_name = "FILE")]
@@ -105,8 +105,9 @@ pub fn run(arguments: EvalArguments) -> Result<()> {
     let device = arguments.device.open()?;
     let detector = Detector::open(&arguments.bundle, &device.device)?;
     let mut id = data::open(&arguments.id)?;
-    if id.is_split() {
-        id = id.split(arguments.split)?;
+    let half = half(arguments.split, &id)?;
+    if let Some(half) = half {
+        id = id.split(half)?;
     }
     name_labels(&mut id, &detector.manifest.classes)?;
     let started = Instant::now();
@@ -139,8 +140,9 @@ pub fn run(arguments: EvalArguments) -> Result<()> {
         })
         .collect();
     let measured = measure(&scored, &id_scores.labels)?;
-    let mut report = report(&arguments, &detector, &device);
+    let mut report = report(&arguments, &detector, &device, half);
     report.notes.extend(without_accuracy(&id_scores.labels));
+    report.notes.extend(data::notes_of_both(&id, &sets));
     for note in &report.notes {
         say(&format!("note: {note}"));
     }
@@ -188,6 +190,19 @@ fn open_sets(arguments: &EvalArguments) -> Result<Vec<(String, Dataset)>> {
     let sets = arguments.ood.iter();
     sets.map(|(name, path)| Ok((name.clone(), data::open_unlabelled(path)?)))
         .collect()
+}
+
+/// The half to measure on; none where all images are.
+fn half(asked: Option<Split>, id: &Dataset) -> Result<Option<Split>> {
+    match asked {
+        _ if id.is_split() => Ok(Some(asked.unwrap_or(Split::Test))),
+        None => Ok(None),
+        Some(split) => bail!(
+            "--split {}: the images of {} are not split into halves: leave --split out, which measures on all of them",
+            split.as_str(),
+            id.root.display()
+        ),
+    }
 }
 
 /// Replaces the labels of the ID images, which count its own folders, by those of the bundle's
@@ -357,7 +372,12 @@ fn data_report(name: &str, used_for: &str, dataset: &Dataset, scored: &ScoredSet
     }
 }
 
-fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice) -> Report {
+fn report(
+    arguments: &EvalArguments,
+    detector: &Detector,
+    device: &ChosenDevice,
+    half: Option<Split>,
+) -> Report {
     let manifest = &detector.manifest;
     Report {
         mistakes: None,
@@ -372,7 +392,7 @@ fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice)
         seed: manifest.provenance.seed,
         config: json!({
             "bundle": last_name(&arguments.bundle),
-            "split": arguments.split.as_str(),
+            "split": half.map_or("all", Split::as_str),
             "batch": arguments.batch,
             "max_megapixels": arguments.limits.max_megapixels,
             "training": manifest.provenance.config,
@@ -388,6 +408,26 @@ fn report(arguments: &EvalArguments, detector: &Detector, device: &ChosenDevice)
 mod tests {
     use super::*;
     use crate::data::test_images::put;
+
+    #[test]
+    fn a_half_is_asked_for_where_there_are_halves() {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join("ant/0.png"), 1);
+        let whole = data::open(folder.path()).unwrap();
+        assert_eq!(half(None, &whole).unwrap(), None);
+        let error = half(Some(Split::Train), &whole).unwrap_err().to_string();
+        assert!(
+            error.contains("--split train") && error.contains("leave --split out"),
+            "{error}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join("train/ant/0.png"), 1);
+        put(&folder.path().join("test/ant/0.png"), 2);
+        let split = data::open(folder.path()).unwrap();
+        assert_eq!(half(None, &split).unwrap(), Some(Split::Test));
+        let train = half(Some(Split::Train), &split).unwrap();
+        assert_eq!(train, Some(Split::Train));
+    }
 
     #[test]
     fn images_without_a_class_are_told() {

@@ -80,7 +80,7 @@ pub fn run(arguments: ImportArguments) -> Result<()> {
         out,
         options,
     } = arguments;
-    let repository = Repository::named_by(&checkpoint);
+    let repository = Repository::named_by(&checkpoint)?;
     let out = match (out, &repository) {
         (Some(out), _) => out,
         (None, Some(repository)) => repository.model_directory()?,
@@ -104,7 +104,7 @@ pub fn run(arguments: ImportArguments) -> Result<()> {
 /// # Errors
 /// When there is none and the hub has none either.
 pub fn model_directory(path: &Path) -> Result<ModelDirectory> {
-    let Some(repository) = Repository::named_by(path) else {
+    let Some(repository) = Repository::named_by(path)? else {
         return ModelDirectory::open(path);
     };
     let directory = repository.model_directory()?;

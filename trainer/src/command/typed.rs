@@ -43,7 +43,9 @@ fn told(typed: &[String]) -> String {
 fn value_of(option: &str, value: &str) -> String {
     match option {
         // OWNER/NAME on the hub is said in full: it is public, and without its owner it names nothing.
-        "--model" if Repository::named_by(Path::new(value)).is_some() => value.to_owned(),
+        "--model" if matches!(Repository::named_by(Path::new(value)), Ok(Some(_))) => {
+            value.to_owned()
+        }
         "--ood" => match value.split_once('=') {
             Some((name, folder)) => format!("{name}={}", without_folders(folder)),
             None => without_folders(value),

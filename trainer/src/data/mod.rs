@@ -4,6 +4,7 @@ mod annotated;
 mod few_shot;
 mod folder;
 mod imagenet;
+mod in_both;
 mod manifest;
 mod sets;
 mod walk;
@@ -16,6 +17,7 @@ use shared::bundle::MAX_CLASSES;
 
 pub use few_shot::few_shot;
 pub use imagenet::of_synsets;
+pub use in_both::{note_of_both, notes_of_both};
 pub use sets::{check_set_names, parse_set};
 pub use walk::name_text;
 

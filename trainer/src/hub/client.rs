@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use ureq::config::Config;
+use ureq::http::uri::Scheme;
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Body, RequestBuilder};
@@ -174,10 +175,10 @@ impl<'a> Client<'a> {
         let mut at: Uri = url
             .parse()
             .map_err(|_| Failure::Strange(format!("{url} is no address")))?;
-        let home = at.authority().cloned();
+        let home = at.clone();
         for _ in 0..=REDIRECTS {
             let mut asked = request(&self.agent, &at.to_string());
-            if at.authority() == home.as_ref()
+            if is_at(&home, &at)
                 && let Some(token) = &self.environment.token
             {
                 asked = asked.header("Authorization", format!("Bearer {token}"));
@@ -193,7 +194,7 @@ impl<'a> Client<'a> {
             let location = text(answer.headers(), "location")
                 .and_then(|location| join(&at, &location))
                 .ok_or_else(|| Failure::Strange(format!("{at} points nowhere")))?;
-            if at_hub && location.authority() != home.as_ref() {
+            if at_hub && !is_at(&home, &location) {
                 return Ok(answer);
             }
             at = location;
@@ -216,6 +217,12 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
+/// Whether an address is of the hub's own host, and no less private than the hub's: the token goes there.
+fn is_at(home: &Uri, address: &Uri) -> bool {
+    let private = |uri: &Uri| uri.scheme() == Some(&Scheme::HTTPS);
+    address.authority() == home.authority() && (private(address) || !private(home))
+}
+
 /// An address that may leave out scheme and host.
 fn join(base: &Uri, location: &str) -> Option<Uri> {
     let to: Uri = location.parse().ok()?;
@@ -230,6 +237,25 @@ fn join(base: &Uri, location: &str) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_token_stays_with_the_hub() {
+        let is_at = |home: &str, address: &str| {
+            super::is_at(&home.parse().unwrap(), &address.parse().unwrap())
+        };
+        let hub = "https://hub.example/a";
+        assert!(is_at(hub, "https://hub.example/b"));
+        assert!(is_at("http://hub.example/a", "http://hub.example/b"));
+        assert!(is_at("http://hub.example/a", "https://hub.example/b"));
+        for elsewhere in [
+            "http://hub.example/b",
+            "https://hub.example:8443/b",
+            "https://cdn.example/b",
+            "https://hub.example@cdn.example/b",
+        ] {
+            assert!(!is_at(hub, elsewhere), "{elsewhere}");
+        }
+    }
 
     #[test]
     fn addresses_are_joined() {

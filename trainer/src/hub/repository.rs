@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::environment::in_home;
 
@@ -12,6 +12,8 @@ use super::environment::in_home;
 pub const MODELS_VARIABLE: &str = "NEGPROMPT_MODELS";
 
 const MAIN: &str = "main";
+/// What an address begins with as the hub's pages give it.
+const HUB: &str = "https://huggingface.co/";
 
 /// A repository of the hub, at a branch, tag or commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub struct Repository {
 impl Repository {
     /// Reads what a person wrote where a path could stand as well; none for what is a path.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_prefix("https://huggingface.co/").unwrap_or(text);
+        let text = text.strip_prefix(HUB).unwrap_or(text);
         let (id, revision) = text.split_once('@').unwrap_or((text, MAIN));
         let (owner, name) = id.split_once('/')?;
         let plain = is_plain_name(owner) && is_plain_name(name) && is_revision(revision);
@@ -40,11 +42,24 @@ impl Repository {
     }
 
     /// The repository that `path` names, unless something of that name is on the disk.
-    pub fn named_by(path: &Path) -> Option<Self> {
-        if path.exists() {
-            return None;
+    ///
+    /// # Errors
+    /// When nothing is, in a folder that is: the hub is not asked for a mistyped name.
+    pub fn named_by(path: &Path) -> Result<Option<Self>> {
+        let text = path.to_str().filter(|_| !path.exists());
+        let Some((text, repository)) = text.and_then(|text| Some((text, Self::parse(text)?)))
+        else {
+            return Ok(None);
+        };
+        if !text.starts_with(HUB)
+            && let Some((owner, _)) = text.split_once('/')
+            && Path::new(owner).is_dir()
+        {
+            bail!(
+                "there is nothing at {text}, in the folder {owner}: check how it is spelled, or give {HUB}{text} for the hub's"
+            );
         }
-        Self::parse(path.to_str()?)
+        Ok(Some(repository))
     }
 
     /// The last part of its name.
@@ -135,6 +150,20 @@ mod tests {
             "",
         ] {
             assert_eq!(parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_name_in_a_folder_is_not_asked_for() {
+        // Tests run in the folder of their package.
+        let named = |text: &str| Repository::named_by(Path::new(text));
+        assert_eq!(named("src/main.rs").unwrap(), None);
+        let error = named("src/clip").unwrap_err().to_string();
+        for said in ["nothing at src/clip", "https://huggingface.co/src/clip"] {
+            assert!(error.contains(said), "{error}");
+        }
+        for id in ["https://huggingface.co/src/clip", "openai/clip"] {
+            assert!(named(id).unwrap().is_some(), "{id}");
         }
     }
 

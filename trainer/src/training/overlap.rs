@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::encoded::Encoded;
+use crate::data::note_of_both;
 
 /// What a reader should know: images without a class, images that are learned from and measured on,
 /// that have two classes, or that are in a set of others. Images are the same where their files are,
@@ -65,12 +66,7 @@ pub(super) fn notes(
         let known = hashes(set)
             .filter(|hash| classes.contains_key(hash))
             .count();
-        if known > 0 {
-            notes.push(format!(
-                "{known} of the {} images of `{name}` are among the in-distribution images as well: no method can tell those apart.",
-                set.features.len()
-            ));
-        }
+        notes.extend(note_of_both(name, known, set.features.len()));
     }
     notes
 }
