@@ -17,13 +17,18 @@ pub struct Record {
     pub score: Option<f64>,
     /// The threshold it was held against.
     pub threshold: Option<f64>,
-    /// Conformal p-value.
+    /// `bundle`, or `edited`.
+    pub class_list: &'static str,
+    /// Conformal p-value; none with edited classes, of which nobody has measured photos.
     pub p_value: Option<f64>,
+    /// With edited classes: the fraction of the bundle's photos of none of its classes that score this
+    /// high or higher.
+    pub outsider_rate: Option<f64>,
     /// The scoring method.
     pub method: Option<String>,
     /// The probability of "none of these".
     pub none: Option<f64>,
-    /// The nearest classes, with probabilities that leave room for "none of these".
+    /// The nearest classes.
     pub top5: Vec<ClassShare>,
     /// The name of the device that computed it.
     pub device: String,
@@ -33,20 +38,24 @@ pub struct Record {
     pub error: Option<String>,
 }
 
-/// A class and its probability.
+/// A class and how probable it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassShare {
     /// The class.
     pub class: String,
-    /// Fraction of one.
+    /// Beside "none of these": a fraction of one.
     pub probability: f64,
+    /// Among the classes, as a card shows it: the part of what they have together.
+    pub share: f64,
 }
 
 /// The records as CSV (RFC 4180), with a header.
 pub fn csv(records: &[Record]) -> String {
-    let mut text = String::from("file,verdict,class,score,threshold,p_value,method,none");
+    let mut text = String::from(
+        "file,verdict,class,score,threshold,class_list,p_value,outsider_rate,method,none",
+    );
     for place in 1..=5 {
-        text.push_str(&format!(",class_{place},probability_{place}"));
+        text.push_str(&format!(",class_{place},probability_{place},share_{place}"));
     }
     text.push_str(",device,milliseconds,error\r\n");
     for record in records {
@@ -57,7 +66,9 @@ pub fn csv(records: &[Record]) -> String {
             words(record.class.as_deref().unwrap_or_default()),
             number(record.score),
             number(record.threshold),
+            record.class_list.to_owned(),
             number(record.p_value),
+            number(record.outsider_rate),
             words(record.method.as_deref().unwrap_or_default()),
             number(record.none),
         ];
@@ -65,6 +76,7 @@ pub fn csv(records: &[Record]) -> String {
             let share = record.top5.get(place);
             fields.push(share.map(|share| words(&share.class)).unwrap_or_default());
             fields.push(number(share.map(|share| share.probability)));
+            fields.push(number(share.map(|share| share.share)));
         }
         fields.push(words(&record.device));
         fields.push(number(record.milliseconds));
@@ -102,13 +114,13 @@ pub fn text(record: &Record) -> String {
             record.method.as_deref().unwrap_or("unknown method")
         ));
     }
-    if let Some(p_value) = record.p_value {
-        lines.push(wording::rarity(p_value));
+    match record.p_value {
+        Some(p_value) => lines.push(wording::rarity(p_value)),
+        None => lines.push(wording::among_outsiders(record.outsider_rate)),
     }
-    let probabilities = record.top5.iter().map(|share| share.probability);
-    let shares = among_classes(record.none.unwrap_or(0.0), probabilities.collect());
-    for (class, share) in record.top5.iter().zip(shares) {
-        lines.push(format!("{} {}", class.class, wording::percent(share)));
+    for class in &record.top5 {
+        let share = wording::percent(class.share);
+        lines.push(format!("{} {share}", class.class));
     }
     lines.join("\n")
 }
@@ -152,12 +164,15 @@ mod tests {
             class: Some("cup".to_owned()),
             score: Some(4.25),
             threshold: Some(2.0),
+            class_list: "bundle",
             p_value: Some(0.5),
+            outsider_rate: None,
             method: Some("NegPrompt".to_owned()),
             none: Some(0.2),
             top5: vec![ClassShare {
                 class: "cup".to_owned(),
                 probability: 0.75,
+                share: 0.9375,
             }],
             device: "CPU".to_owned(),
             milliseconds: Some(90.5),
@@ -169,8 +184,9 @@ mod tests {
     fn csv_quotes_what_it_must() {
         let text = csv(&[record()]);
         let lines: Vec<&str> = text.split("\r\n").collect();
-        assert_eq!(lines[0].split(',').count(), 21);
-        let start = "\"a, \"\"b\"\".jpg\",in,cup,4.25,2,0.5,NegPrompt,0.2,cup,0.75,";
+        assert_eq!(lines[0].split(',').count(), 28);
+        assert_eq!(lines[1].split(',').count(), 28 + 1);
+        let start = "\"a, \"\"b\"\".jpg\",in,cup,4.25,2,bundle,0.5,,NegPrompt,0.2,cup,0.75,0.9375,";
         assert!(lines[1].starts_with(start), "{}", lines[1]);
         assert!(lines[1].ends_with(",CPU,90.5,"));
     }
@@ -199,7 +215,6 @@ mod tests {
         let shares = among_classes(0.2, vec![0.6, 0.2]);
         assert!((shares[0] - 0.75).abs() < 1e-9 && (shares[1] - 0.25).abs() < 1e-9);
         assert_eq!(among_classes(1.0, vec![0.0]), [0.0]);
-        // A card says the same.
         assert!(text(&record()).contains("\ncup 93."));
     }
 
@@ -216,6 +231,15 @@ mod tests {
             ..record()
         };
         assert_eq!(super::text(&failed), "a, \"b\".jpg: not read. empty");
+        let edited = Record {
+            class_list: "edited",
+            p_value: None,
+            outsider_rate: Some(0.04),
+            ..record()
+        };
+        // The card's line.
+        let line = wording::among_outsiders(Some(0.04));
+        assert!(super::text(&edited).contains(&line), "{line}");
         assert!(json(&[record()]).unwrap().contains("\"p_value\": 0.5"));
     }
 }

@@ -28,7 +28,7 @@ pub fn lost_photos(count: usize, discarded: bool) -> String {
 }
 
 /// What a page says that was loaded anew without photos and goes on with what was set.
-pub const KEPT: &str = "Method, device and classes are as they were; the page's own bundle is loaded, with its thresholds.";
+pub const KEPT: &str = "The page's own bundle is loaded; method, device and classes are as they were, and so are thresholds that were moved with it.";
 
 /// What a p-value means. `p` is the fraction of photos known to belong that score this low
 /// or lower.

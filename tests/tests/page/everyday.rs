@@ -426,6 +426,16 @@ fn verdicts_can_be_taken_away() {
     assert_eq!(record["verdict"], coffee["verdict"]);
     assert_eq!(record["class"], coffee["class"]);
     assert!(record["none"].is_number(), "{record}");
+    assert_eq!(record["class_list"], "bundle");
+    // The card's shares are there beside the probabilities.
+    let share = record["top5"][0]["share"].as_f64().unwrap();
+    assert!(share >= record["top5"][0]["probability"].as_f64().unwrap());
+    let shown = bars.as_str().unwrap().lines().next().unwrap();
+    let percent = shown.rsplit(' ').nth(1).unwrap();
+    assert!(
+        (percent.parse::<f64>().unwrap() - share * 100.0).abs() < 1.0,
+        "{shown} {share}"
+    );
     let score = coffee["score"].as_str().unwrap();
     assert_eq!(record["score"].to_string(), score);
     let start = format!(

@@ -205,6 +205,13 @@ fn a_tab_that_is_reloaded_says_what_it_lost() {
     );
     let edited = "return document.querySelector('#classes-count').textContent === '2'";
     stage.browser.wait("edited classes", 120, edited);
+    stage.browser.run(
+        "const slider = document.querySelector('#threshold'); slider.value = 700; slider.dispatchEvent(new Event('input'))",
+    );
+    let threshold = "return document.querySelector('#threshold-value').textContent";
+    let moved = stage.browser.run(threshold);
+    let is_moved = "return !document.querySelector('#threshold-reset').hidden";
+    assert_eq!(stage.browser.run(is_moved), true);
     stage.browser.upload("#photos", &photos(&stage, 60));
     let some = "return document.querySelectorAll('.card').length > 1";
     stage.browser.wait("a first card", 120, some);
@@ -214,19 +221,37 @@ fn a_tab_that_is_reloaded_says_what_it_lost() {
     let (said, _) = stage.banner();
     assert!(said.contains("loaded anew with 60 photos"), "{said}");
     assert!(said.contains("choose them again"), "{said}");
-    assert!(said.contains("the page's own bundle is loaded"), "{said}");
+    assert!(said.contains("The page's own bundle is loaded"), "{said}");
     assert_eq!(stage.count(), 0);
     stage.browser.wait("the edited classes", 120, edited);
     let method = "return document.querySelector('#methods input:checked').value";
     assert_eq!(stage.browser.run(method), "mcm");
+    assert_eq!(stage.browser.run(is_moved), true);
+    assert_eq!(stage.browser.run(threshold), moved);
     stage.browser.screenshot("reloaded");
     // Once more, with no photo to lose.
     stage.browser.open(&stage.address);
     stage.wait_ready(120);
     stage.browser.wait("the edited classes", 120, edited);
     assert_eq!(stage.browser.run(method), "mcm");
+    assert_eq!(stage.browser.run(threshold), moved);
     let (said, _) = stage.banner();
     assert!(said.contains("as they were"), "{said}");
+    // Other classes have a threshold of their own.
+    stage
+        .browser
+        .run("document.querySelector('#classes-reset').click()");
+    let own = "return document.querySelector('#classes-count').textContent !== '2'";
+    stage.browser.wait("the bundle's classes", 120, own);
+    assert_eq!(stage.browser.run(is_moved), false);
+    stage.browser.run(
+        "const slider = document.querySelector('#threshold'); slider.value = 200; slider.dispatchEvent(new Event('input'))",
+    );
+    let moved = stage.browser.run(threshold);
+    stage.browser.open(&stage.address);
+    stage.wait_ready(120);
+    assert_eq!(stage.browser.run(is_moved), true);
+    assert_eq!(stage.browser.run(threshold), moved);
     stage.show(&[sample("coffee.jpg")], 120);
     assert_eq!(stage.banner().0, "", "the words go with the next photos");
     // The browser says of a tab that it was put away; no test can make it put one away.

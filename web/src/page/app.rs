@@ -67,6 +67,8 @@ pub struct App {
     drawn: f64,
     /// What an earlier life of this tab left.
     left: Option<reload::Kept>,
+    /// Thresholds that it left, for the classes that the worker has not taken up yet.
+    left_thresholds: Vec<(String, f64, f64)>,
 }
 
 thread_local! {

@@ -2,7 +2,7 @@
 
 use shared::score::{ScoreScale, Verdict, method};
 use web::message::{MethodScore, Opened, Reading};
-use web::record::{ClassShare, Record};
+use web::record::{ClassShare, Record, among_classes};
 use web::wording;
 use web_sys::{Blob, Url};
 
@@ -209,16 +209,26 @@ impl Photo {
             record.class = Some(standard.class(explanation.predicted).to_owned());
             record.score = Some(explanation.score);
             record.threshold = Some(standard.threshold);
-            // Nobody has measured photos of edited classes.
+            record.class_list = match standard.outsiders {
+                None => "bundle",
+                Some(_) => "edited",
+            };
             record.p_value = standard.outsiders.is_none().then_some(score.p_value);
+            record.outsider_rate = standard
+                .outsiders
+                .and_then(|scores| web::edited::share_at_or_above(scores, explanation.score));
             record.method = Some(standard.method_name().to_owned());
             record.none = Some(explanation.none);
+            let probabilities = explanation.top.iter().map(|entry| entry.probability);
+            let shares = among_classes(explanation.none, probabilities.collect());
             record.top5 = explanation
                 .top
                 .iter()
-                .map(|entry| ClassShare {
+                .zip(shares)
+                .map(|(entry, share)| ClassShare {
                     class: standard.class(entry.class).to_owned(),
                     probability: entry.probability,
+                    share,
                 })
                 .collect();
         }

@@ -21,6 +21,10 @@ pub struct Kept {
     pub device: DeviceChoice,
     /// The class list, if it was edited.
     pub classes: Vec<String>,
+    /// The thresholds that were moved: method, the bundle's own, by which the bundle is known again,
+    /// and where it was moved to.
+    #[serde(default)]
+    pub thresholds: Vec<(String, f64, f64)>,
 }
 
 /// Keeps it whenever the page may be about to go.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use js_sys::{Array, Uint8Array};
+use shared::bundle::MethodEntry;
 use wasm_bindgen::prelude::*;
 use web::message::{BundleSource, Opened, Order, PhotoId, Reading, Report, Scores, UnknownWords};
 use web::wording;
@@ -37,6 +38,7 @@ impl App {
                 if changed {
                     // A threshold of the old classes says nothing of the new ones.
                     self.thresholds.clear();
+                    self.take_up_thresholds();
                 }
                 if self.choosing.as_ref() == Some(&classes) {
                     self.choosing = None;
@@ -48,6 +50,7 @@ impl App {
             }
             Report::LoadingClasses { loaded, total } => class_panel::show_loading(loaded, total),
             Report::ClassesRefused { names, message } => {
+                self.left_thresholds.clear();
                 // Where another list was applied after it, only the answer to that is of interest.
                 let last = self.choosing.as_ref().is_none_or(|asked| *asked == names);
                 if last {
@@ -113,13 +116,19 @@ impl App {
             class_panel::show(&self.classes, false, &[], opened.classes.len(), true);
         }
         self.opened = Some(opened);
+        let left = self.left.take().unwrap_or_default();
+        if !same {
+            self.left_thresholds = left.thresholds;
+            if left.classes.is_empty() {
+                self.take_up_thresholds();
+            }
+        }
         self.show_settings();
-        let left = self.left.take().map(|left| left.classes);
         if !same {
             self.read_all_again();
             self.show_all();
-            if let Some(names) = left.filter(|names| !names.is_empty()) {
-                self.choose_classes(Some(names));
+            if !left.classes.is_empty() {
+                self.choose_classes(Some(left.classes));
             }
         } else {
             self.unconfirmed = edited;
@@ -159,10 +168,24 @@ impl App {
         if left.photos > 0 {
             let text = wording::lost_photos(left.photos, discarded);
             banner::show("reload", "note", &text);
-        } else if !left.classes.is_empty() {
+        } else if !left.classes.is_empty() || !left.thresholds.is_empty() {
             banner::show("reload", "note", wording::KEPT);
         }
         self.left = Some(left);
+    }
+
+    /// Moves the thresholds of the bundle's methods to where an earlier life of this tab had them.
+    fn take_up_thresholds(&mut self) {
+        let methods = self
+            .opened
+            .as_ref()
+            .map_or(&[][..], |opened| &opened.methods);
+        for (id, own, to) in self.left_thresholds.drain(..) {
+            let is_its_own = |entry: &MethodEntry| entry.id == id && entry.threshold == own;
+            if methods.iter().any(is_its_own) {
+                self.thresholds.insert(id, to);
+            }
+        }
     }
 
     /// What another life of this tab will need.
@@ -175,6 +198,14 @@ impl App {
         let before = left.map(|left| &left.classes);
         let before = before.filter(|names| !names.is_empty());
         let classes = before.or(asked).or(edited);
+        let mut thresholds = left
+            .map_or(&self.left_thresholds, |left| &left.thresholds)
+            .clone();
+        for entry in self.opened.iter().flat_map(|opened| &opened.methods) {
+            if let Some(to) = self.thresholds.get(&entry.id) {
+                thresholds.push((entry.id.clone(), entry.threshold, *to));
+            }
+        }
         reload::Kept {
             photos: match left {
                 Some(left) if self.photos.is_empty() => left.photos,
@@ -183,6 +214,7 @@ impl App {
             method: self.method.clone(),
             device: self.device,
             classes: classes.cloned().unwrap_or_default(),
+            thresholds,
         }
     }
 
