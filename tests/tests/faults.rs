@@ -109,7 +109,7 @@ fn damaged_checkpoints_are_refused() {
 }
 
 /// The commands that write, with the folder they write to as `OUT`.
-const WRITERS: [(&str, &str); 5] = [
+const WRITERS: [(&str, &str); 7] = [
     ("import", "import checkpoint.safetensors --out OUT/model"),
     (
         "encode",
@@ -123,6 +123,14 @@ const WRITERS: [(&str, &str); 5] = [
     (
         "eval",
         "eval --bundle bundle --id photos --ood other=other --device cpu --json OUT/table.json",
+    ),
+    (
+        "tune",
+        "tune --model model --data photos --out OUT/tuned --device cpu --shots 8 --context-tokens 4 --positive-steps 2 --negative-steps 2 --parts 2 --try delta=0,0.1",
+    ),
+    (
+        "bench",
+        "bench --model model --data photos --ood other=other --out OUT/bench --device cpu --shots 8 --context-tokens 4 --positive-steps 2 --negative-steps 2 --seeds 0",
     ),
 ];
 
@@ -186,6 +194,8 @@ fn files_that_may_not_grow_leave_nothing_behind() {
             "run/report.json",
             "exported",
             "table.json",
+            "tuned/tune.json",
+            "bench/report.json",
         ] {
             assert!(!out.join(result).exists(), "{name}: {result}");
         }
@@ -242,9 +252,10 @@ fn a_full_disk_is_named() {
         let left: Vec<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("left: "))
-            // Whole features of the first photos and checkpoints are kept for --resume.
+            // Whole features of the first photos and checkpoints are kept for --resume, and the lock of a
+            // folder, which is empty.
             .filter(|file| {
-                !["/features/", ".partial", "/checkpoint/"]
+                !["/features/", ".partial", "/checkpoint/", "/run.lock"]
                     .iter()
                     .any(|kept| file.contains(kept))
             })
