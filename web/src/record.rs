@@ -125,17 +125,6 @@ pub fn text(record: &Record) -> String {
     lines.join("\n")
 }
 
-/// The probabilities of the nearest classes as shares of what the classes have together, for people:
-/// beside "In", a small one is read as its opposite.
-pub fn among_classes(none: f64, mut probabilities: Vec<f64>) -> Vec<f64> {
-    let listed: f64 = probabilities.iter().sum();
-    let all = listed.max(1.0 - none);
-    for probability in &mut probabilities {
-        *probability = if all > 0.0 { *probability / all } else { 0.0 };
-    }
-    probabilities
-}
-
 /// A field of words. One that begins like a formula gets a mark before it, or a spreadsheet computes
 /// it: names of files come from strangers.
 fn words(field: &str) -> String {
@@ -211,20 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_of_what_the_classes_have_together() {
-        let shares = among_classes(0.2, vec![0.6, 0.2]);
-        assert!((shares[0] - 0.75).abs() < 1e-9 && (shares[1] - 0.25).abs() < 1e-9);
-        assert_eq!(among_classes(1.0, vec![0.0]), [0.0]);
-        assert!(text(&record()).contains("\ncup 93."));
-    }
-
-    #[test]
     fn text_says_it_in_words() {
         let text = text(&record());
         assert!(
             text.contains("In: cup\nScore 4.250, threshold 2.000 (NegPrompt)\nOrdinary"),
             "{text}"
         );
+        // A card says the same.
+        assert!(text.contains("\ncup 93."), "{text}");
         let failed = Record {
             verdict: "error",
             error: Some("empty".to_owned()),

@@ -21,6 +21,23 @@ pub struct Explanation {
     pub negatives: Vec<FiredNegative>,
 }
 
+impl Explanation {
+    /// What the listed classes have of what all classes have together, as fractions of one, for people:
+    /// a score far above the threshold can still leave most of the probability to "none of these",
+    /// which beside "In" is read as its opposite.
+    pub fn shares(&self) -> Vec<f64> {
+        let listed: f64 = self.top.iter().map(|entry| entry.probability).sum();
+        let all = listed.max(1.0 - self.none);
+        self.top
+            .iter()
+            .map(|entry| match all > 0.0 {
+                true => entry.probability / all,
+                false => 0.0,
+            })
+            .collect()
+    }
+}
+
 /// A class and its probability.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ClassProbability {
@@ -92,5 +109,25 @@ mod tests {
         let two = Explanation::assemble(1.0, &[0.5, 0.5], Vec::new()).unwrap();
         assert_eq!((two.top.len(), two.predicted), (2, 0));
         assert!(Explanation::assemble(1.0, &[], Vec::new()).is_err());
+    }
+
+    #[test]
+    fn shares_are_of_what_the_classes_have_together() {
+        let shares = |none: f64, probabilities: &[f64]| {
+            let explanation = Explanation::assemble(1.0, probabilities, Vec::new()).unwrap();
+            Explanation {
+                none,
+                ..explanation
+            }
+            .shares()
+        };
+        let close = |found: Vec<f64>, wanted: &[f64]| {
+            assert_eq!(found.len(), wanted.len());
+            assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-9));
+        };
+        close(shares(0.2, &[0.6, 0.2]), &[0.75, 0.25]);
+        // Classes that are not listed have theirs as well.
+        close(shares(0.2, &[0.1; 8]), &[0.125; 5]);
+        close(shares(1.0, &[0.0]), &[0.0]);
     }
 }

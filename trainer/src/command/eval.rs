@@ -178,7 +178,8 @@ pub fn run(arguments: EvalArguments) -> Result<()> {
         say(&format!("wrote {}", path.display()));
     }
     if let Some(path) = &arguments.html {
-        output::write_file(path, write_html(&report).as_bytes())?;
+        let json = arguments.json.as_deref().map(last_name);
+        output::write_file(path, write_html(&report, json.as_deref()).as_bytes())?;
         say(&format!("wrote {}", path.display()));
     }
     Ok(())

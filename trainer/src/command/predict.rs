@@ -18,11 +18,14 @@ use crate::progress::{moves_text, say};
 /// Say for each photo whether it belongs to the classes, and to which.
 ///
 /// One JSON object a line, in the order of the photos: file, verdict (in or out), class, score,
-/// threshold, p_value and top5. The score is higher for photos that belong, in the method's own
+/// threshold, p_value, none and top5. The score is higher for photos that belong, in the method's own
 /// units as on the page and in report.json (log-odds for methods whose score is a probability).
 /// p_value is how often a photo of the known classes gets a score this low: below 0.05 it is
-/// unusual. A file that is no image gives a line with file and error, and the exit status is 1 at
-/// the end.
+/// unusual. It counts the photo itself too, so that with few calibration images a photo just below
+/// the threshold has a little more. In top5, probability stands beside none, the probability of
+/// "none of these", and may be small for a photo that belongs: the threshold is where 95 % of such
+/// photos are kept, wherever that is. share is the same among the classes alone. A file that is no
+/// image gives a line with file and error, and the exit status is 1 at the end.
 #[derive(Args, Debug)]
 pub struct PredictArguments {
     /// Bundle directory, made by `trainer train` or `trainer export`
@@ -62,13 +65,18 @@ struct Line<'a> {
     score: f64,
     threshold: f64,
     p_value: f64,
+    /// The probability of "none of these"; 0 for methods without negatives.
+    none: f64,
     top5: Vec<Candidate<'a>>,
 }
 
 #[derive(Serialize)]
 struct Candidate<'a> {
     class: &'a str,
+    /// Beside "none of these".
     probability: f64,
+    /// Among the classes, as the page's card shows it.
+    share: f64,
 }
 
 #[derive(Serialize)]
@@ -180,10 +188,13 @@ impl<'a> Output<'a> {
             score: explained.score,
             threshold: self.threshold,
             p_value: self.entry.p_value(explained.score)?,
+            none: explained.none,
             top5: explained
                 .top
                 .iter()
-                .map(|top| Candidate {
+                .zip(explained.shares())
+                .map(|(top, share)| Candidate {
+                    share,
                     class: name(top.class),
                     probability: top.probability,
                 })

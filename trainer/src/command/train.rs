@@ -19,16 +19,17 @@ use crate::embedded;
 use crate::model::ModelDirectory;
 use crate::output::kind::BUNDLE;
 use crate::output::{self, FolderWriter, last_name, shown};
-use crate::progress::{duration_text, say};
+use crate::progress::{duration_text, say, say_once};
 use crate::report::{
-    LossFigure, MapFigure, ModelReport, Report, ReportOf, check_place, print_table, retire,
-    similarity_figures, write_report,
+    LossFigure, MapFigure, ModelReport, Report, ReportOf, ScoredMethod, check_place, print_table,
+    retire, similarity_figures, write_report,
 };
 use crate::training::TrainingConfig;
 use crate::training::bundle::{self, BundleInput};
 use crate::training::checkpoints::{Checkpoints, checkpoint_folder};
+use crate::training::class_names::check_start;
 use crate::training::encoded::Encoding;
-use crate::training::evaluate::{Evaluation, evaluate, largest_similarities};
+use crate::training::evaluate::{Evaluation, KEPT, evaluate, largest_similarities};
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::labels::{NegativeLabels, negative_labels};
 use crate::training::map::lay_out;
@@ -110,6 +111,14 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         embedded::check_holds_features_of(&model)?;
     }
     check_text(&model, config)?;
+    let mut of_starts = Vec::new();
+    for (option, text) in [
+        ("--positive-start", &config.positive_start),
+        ("--negative-start", &config.negative_start),
+    ] {
+        of_starts.extend(check_start(&model, option, text, config.context_tokens)?);
+    }
+    of_starts.iter().for_each(|note| say_once(note));
     check_model(
         &model,
         arguments.precision,
@@ -189,6 +198,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         labels.as_ref(),
         &evaluation,
     )?;
+    report.notes.splice(0..0, of_starts);
     let (id, ood) = largest_similarities(&experiment, &learned.classes)?;
     report.figures.similarities =
         similarity_figures(&[("in-distribution", &id), ("out-of-distribution", &ood)])?;
@@ -291,6 +301,24 @@ fn report(
     })
 }
 
+/// Standard errors of a share beyond which it is no chance that the test images keep another one.
+const FAR: f64 = 4.0;
+
+/// Whether thresholds that keep 95 % of so many calibration images would hardly ever keep this share of
+/// so many test images, were both of one kind.
+fn is_far_from_kept(share: f64, calibration: usize, test: usize) -> bool {
+    let (calibration, test) = (calibration.max(1) as f64, test.max(1) as f64);
+    let error = (KEPT * (1.0 - KEPT) * (1.0 / calibration + 1.0 / test)).sqrt();
+    // Below a hundred images a few of them are as many errors.
+    (share - KEPT).abs() > FAR * error + 1.0 / calibration + 1.0 / test
+}
+
+/// A note that stands on the terminal as well.
+fn told(note: String) -> String {
+    say_once(&note);
+    note
+}
+
 /// What a reader should know of how the run went.
 fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
     let (before, after) = learned.negative_spread;
@@ -306,36 +334,89 @@ fn notes_on(learned: &Learned, evaluation: &Evaluation) -> Vec<String> {
         ));
     }
     for (method, candidates) in &evaluation.candidates {
-        if let Some(best) = choose(candidates) {
-            let (settings, name) = (best.settings, method.name());
-            let mined = settings.mined.map_or(String::new(), |mined| {
-                let (weight, temperature) = (mined.weight, mined.temperature);
-                format!(", weight {weight} and temperature {temperature:.3} of mined labels")
-            });
-            notes.push(format!(
-                "{name}: temperature {}, weight {} of negatives{mined} were chosen among {} with ID classes left \
-                 out of the class list as pseudo-OOD (AUROC {:.3}, FPR95 {:.3} there); no out-of-distribution \
-                 set took part.",
-                settings.temperature,
-                settings.negative_weight,
-                candidates.len(),
-                best.auroc,
-                best.fpr95
-            ));
-        }
+        let Some(best) = choose(candidates) else {
+            notes.push(told(format!(
+                "{}: its settings could not be chosen, as there are too few classes or images to leave classes out; \
+                 those of its paper were taken.",
+                method.name()
+            )));
+            continue;
+        };
+        let (settings, name) = (best.settings, method.name());
+        let mined = settings.mined.map_or(String::new(), |mined| {
+            let (weight, temperature) = (mined.weight, mined.temperature);
+            format!(", weight {weight} and temperature {temperature:.3} of mined labels")
+        });
+        notes.push(format!(
+            "{name}: temperature {}, weight {} of negatives{mined} were chosen among {} with ID classes left \
+             out of the class list as pseudo-OOD (AUROC {:.3}, FPR95 {:.3} there); no out-of-distribution \
+             set took part.",
+            settings.temperature,
+            settings.negative_weight,
+            candidates.len(),
+            best.auroc,
+            best.fpr95
+        ));
     }
+    let kept = |scored: &ScoredMethod| {
+        let threshold = scored.threshold.unwrap_or(f64::NEG_INFINITY);
+        let kept = scored.id.iter().filter(|&&score| score >= threshold);
+        kept.count() as f64 / scored.id.len().max(1) as f64
+    };
     if let Some(default) = evaluation.scored.first() {
-        let threshold = default.threshold.unwrap_or(f64::NEG_INFINITY);
-        let kept = default
-            .id
-            .iter()
-            .filter(|&&score| score >= threshold)
-            .count();
         notes.push(format!(
             "The threshold keeps 95 % of held-out calibration images; {} keeps {:.1} % of the test images by it.",
             default.method.name(),
-            100.0 * kept as f64 / default.id.len().max(1) as f64
+            100.0 * kept(default)
         ));
     }
+    let far: Vec<String> = evaluation
+        .scored
+        .iter()
+        .zip(&evaluation.calibration)
+        .filter(|(scored, calibration)| {
+            is_far_from_kept(kept(scored), calibration.len(), scored.id.len())
+        })
+        .map(|(scored, _)| {
+            format!(
+                "{} keeps {:.1} %",
+                scored.method.name(),
+                100.0 * kept(scored)
+            )
+        })
+        .collect();
+    if !far.is_empty() {
+        notes.push(told(format!(
+            "Thresholds that keep 95 % of the calibration images keep far fewer or more of the test images ({}): the two \
+             are of different kinds, and on new images the thresholds will not keep 95 % either. Move them to where the \
+             rates suit (`predict --threshold`, or the page), or split the images by chance.",
+            far.join(", ")
+        )));
+    }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_that_chance_explains_are_not_far() {
+        for (share, calibration, test, far) in [
+            (0.95, 1000, 1000, false),
+            (0.93, 1000, 1000, false),
+            (0.90, 1000, 1000, true),
+            (0.559, 1500, 1500, true),
+            (0.80, 20, 20, false),
+            (0.40, 20, 20, true),
+            (0.0, 1, 1, false),
+            (1.0, 5000, 5000, true),
+        ] {
+            assert_eq!(
+                is_far_from_kept(share, calibration, test),
+                far,
+                "{share} of {test}"
+            );
+        }
+    }
 }

@@ -17,6 +17,7 @@ use crate::output::kind::has_fields;
 use crate::output::{self, shown};
 use crate::progress::{Progress, say};
 use crate::training::TrainingConfig;
+use crate::training::config::LABEL_POOL;
 use crate::training::encoded::Encoding;
 use crate::training::experiment::{Experiment, ImageFolders};
 use crate::training::run::{check_lengths, check_text, identity};
@@ -84,7 +85,7 @@ struct Record {
 }
 
 /// Runs `trainer tune`.
-pub fn run(arguments: TuneArguments) -> Result<()> {
+pub fn run(mut arguments: TuneArguments) -> Result<()> {
     let (parts, seed) = (arguments.parts, arguments.training.seed);
     ensure!(
         parts >= 2,
@@ -94,6 +95,12 @@ pub fn run(arguments: TuneArguments) -> Result<()> {
         seed == 0,
         "--seed {seed}: every combination runs with each of --seeds, for example --seeds {seed}"
     );
+    if arguments.training.label_pool != LABEL_POOL {
+        say(
+            "note: --label-pool changes nothing here: negative labels take no part in what is compared",
+        );
+        arguments.training.label_pool = LABEL_POOL;
+    }
     let seeds: BTreeSet<u64> = arguments.seeds.iter().copied().collect();
     ensure!(
         seeds.len() == arguments.seeds.len() && !seeds.is_empty(),

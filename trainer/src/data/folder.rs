@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::annotated::{self, Annotated};
 use super::walk::{Found, folders_in, images_below, images_in};
-use super::{Dataset, Source, Split, class_name};
+use super::{Dataset, Source, Split, class_name, taken_together};
 
 /// `DIR/CLASS/photo.jpg`, or `DIR/train/CLASS/photo.jpg` beside `DIR/test/CLASS/photo.jpg`, or
 /// photos without class folders.
@@ -58,14 +58,7 @@ impl Source for ImageFolder {
             for split in [Split::Train, Split::Test] {
                 let of = halves.iter().filter(|(.., half)| *half == split);
                 let names: Vec<_> = of.map(|(_, name, _)| name.as_str()).collect();
-                if names.len() > 1 {
-                    reading.warnings.push(format!(
-                        "{}: {} are taken together, as the {} half; move away those that are not to be",
-                        path.display(),
-                        names.join(" and "),
-                        split.as_str()
-                    ));
-                }
+                reading.warnings.extend(taken_together(path, &names, split));
             }
             if !left_out.is_empty() {
                 reading.warnings.push(format!(

@@ -1,5 +1,6 @@
 //! A table of images: CSV or TSV with a header, or one JSON object a line.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -9,7 +10,7 @@ use serde::Deserialize;
 
 use super::annotated::{self, Annotated};
 use super::walk::name_text;
-use super::{Dataset, Source, Split};
+use super::{Dataset, Source, Split, taken_together};
 use crate::output::{explain, open_file};
 
 /// The most bytes of a table: ten times ImageNet's.
@@ -49,6 +50,7 @@ impl Source for Manifest {
             images,
             first,
             present,
+            halves,
             ..
         } = rows;
         let Some((line, first)) = first else {
@@ -70,7 +72,13 @@ impl Source for Manifest {
                 }
             );
         }
-        Ok(annotated::dataset(path, "manifest", images))
+        let mut dataset = annotated::dataset(path, "manifest", images);
+        for (half, names) in &halves {
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            let taken = taken_together(path, &names, *half);
+            dataset.warnings.extend(taken);
+        }
+        Ok(dataset)
     }
 }
 
@@ -85,6 +93,8 @@ struct Rows<'a> {
     first: Option<(u64, String)>,
     /// Whether any of the images is there.
     present: bool,
+    /// What the halves are called.
+    halves: BTreeMap<Split, BTreeSet<String>>,
 }
 
 impl<'a> Rows<'a> {
@@ -96,6 +106,7 @@ impl<'a> Rows<'a> {
             images: Vec::new(),
             first: None,
             present: false,
+            halves: BTreeMap::new(),
         }
     }
 
@@ -111,6 +122,13 @@ impl<'a> Rows<'a> {
             .annotated(self.folder)
             .with_context(|| at(self.path, line))?;
         self.present = self.present || image.path.exists();
+        if let (Some(half), Some(name)) = (image.split, &row.split) {
+            let names = self.halves.entry(half).or_default();
+            let name = name.trim().to_lowercase();
+            if !names.contains(&name) {
+                names.insert(name);
+            }
+        }
         self.images.push(image);
         if self.first.is_none() {
             self.first = Some((line, row.path));
@@ -322,6 +340,13 @@ mod tests {
         assert_eq!((a.name.as_str(), a.label), ("img/a.png", Some(1)));
         assert_eq!(a.split, Some(Split::Test));
         assert_eq!(dataset.items[1].label, None);
+        let said = dataset.warnings.join("\n");
+        assert!(
+            said.contains("test and val are taken together, as the test half"),
+            "{said}"
+        );
+        fs::write(&table, text.replace("test\n", "VAL\n")).unwrap();
+        assert!(open(&table).unwrap().warnings.is_empty());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use shared::bundle::MAX_CLASSES;
 pub use few_shot::few_shot;
 pub use imagenet::of_synsets;
 pub use in_both::{note_of_both, notes_of_both};
-pub use sets::{check_set_names, parse_set};
+pub use sets::{check_set_names, file_name, parse_set};
 pub use walk::name_text;
 
 /// The most bytes of a class's name: far more than any text tower reads.
@@ -75,6 +75,18 @@ impl Split {
             Self::Test => "test",
         }
     }
+}
+
+/// What is said of the parts of data that make up one half, where they are several.
+fn taken_together(data: &Path, names: &[&str], half: Split) -> Option<String> {
+    (names.len() > 1).then(|| {
+        format!(
+            "{}: {} are taken together, as the {} half; move away those that are not to be",
+            data.display(),
+            names.join(" and "),
+            half.as_str()
+        )
+    })
 }
 
 /// A layout of files that a dataset may have.

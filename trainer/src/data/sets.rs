@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use shared::bundle::MAX_SERIES;
 
 /// Names that the tables and charts have for something else.
@@ -44,8 +44,29 @@ pub fn check_set_names(sets: &[(String, PathBuf)]) -> Result<()> {
             !sets[..place].iter().any(|(other, _)| other == name),
             "two sets are called `{name}`: give each --ood a name of its own"
         );
+        if let Some((other, _)) = sets[..place]
+            .iter()
+            .find(|(other, _)| file_name(other) == file_name(name))
+        {
+            bail!(
+                "the sets `{other}` and `{name}` would be kept in one file: give one --ood another name, which differs in letters or digits"
+            );
+        }
     }
     Ok(())
+}
+
+/// A set's name as part of a file name.
+pub fn file_name(name: &str) -> String {
+    name.chars()
+        .map(|c| {
+            if c.is_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -75,6 +96,7 @@ mod tests {
             (&["scenes", "scenes"][..], "two sets are called `scenes`"),
             (&["Average"], "`Average`"),
             (&["in-distribution"], "`in-distribution`"),
+            (&["a b", "a_b"], "`a b` and `a_b` would be kept in one file"),
         ] {
             let error = told(names).unwrap_err();
             assert!(error.contains(said) && error.contains("--ood"), "{error}");

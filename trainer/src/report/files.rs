@@ -117,7 +117,10 @@ pub fn retire(folder: &Path, of: ReportOf) -> Result<()> {
 /// Writes `report.json`, `report.html` and every figure, as SVG and PNG, below `figures/`.
 pub fn write(folder: &Path, report: &Report) -> Result<()> {
     output::write_json(&folder.join(JSON), report)?;
-    output::write_file(&folder.join(HTML), write_html(report).as_bytes())?;
+    output::write_file(
+        &folder.join(HTML),
+        write_html(report, Some(JSON)).as_bytes(),
+    )?;
     let figures = FolderWriter::new(&figures(folder), &FIGURES)?;
     for drawn in gallery(&report.figures)? {
         figures.write(&format!("{}.svg", drawn.name), &drawn.svg)?;

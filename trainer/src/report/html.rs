@@ -13,8 +13,8 @@ use crate::progress::duration_text;
 const STYLE: &str = include_str!("style.css");
 
 /// The whole page. Everything that comes from outside (names of classes, folders and files) is
-/// escaped.
-pub fn write_html(report: &Report) -> String {
+/// escaped. `json`: the file that holds the same figures, where there is one.
+pub fn write_html(report: &Report, json: Option<&str>) -> String {
     let title = if report.title.is_empty() {
         "Out-of-distribution detection"
     } else {
@@ -36,9 +36,14 @@ pub fn write_html(report: &Report) -> String {
     page.push_str(&data(report));
     page.push_str(&run(report));
     page.push_str(&reproduce(report));
-    page.push_str(
-        "<footer>Rates are in per cent; the same figures stand in <code>report.json</code> as fractions of one.</footer>\n</main>\n</body>\n</html>\n",
-    );
+    page.push_str("<footer>Rates are in per cent");
+    if let Some(json) = json {
+        page.push_str(&format!(
+            "; the same figures stand in <code>{}</code> as fractions of one",
+            escape(json)
+        ));
+    }
+    page.push_str(".</footer>\n</main>\n</body>\n</html>\n");
     page
 }
 
@@ -331,7 +336,7 @@ mod tests {
 
     #[test]
     fn the_page_is_whole_and_escaped() {
-        let page = write_html(&report());
+        let page = write_html(&report(), Some("report.json"));
         assert!(page.contains("Negative prompts on &lt;Caltech-101&gt;"));
         assert!(!page.contains("<Caltech-101>") && !page.contains("<of>"));
         assert!(
@@ -356,7 +361,8 @@ mod tests {
 
     #[test]
     fn an_empty_report_is_a_page_too() {
-        assert!(write_html(&Report::default()).ends_with("</html>\n"));
+        let page = write_html(&Report::default(), None);
+        assert!(page.ends_with("</html>\n") && !page.contains("json"));
     }
 
     #[test]

@@ -69,6 +69,36 @@ pub fn check_class_names(
     Ok(notes)
 }
 
+/// What a reader should know of the words `text`, given as `option`, that contexts of `context_tokens`
+/// vectors start from: those that have no room, and those that the text tower does not know.
+///
+/// # Errors
+/// When the vocabulary cannot be read.
+pub fn check_start(
+    model: &ModelDirectory,
+    option: &str,
+    text: &str,
+    context_tokens: usize,
+) -> Result<Vec<String>> {
+    let tokens = model.tokenizer()?.encode(text).len();
+    let mut notes = Vec::new();
+    if tokens > context_tokens {
+        notes.push(format!(
+            "{option}: `{text}` has {tokens} tokens, and the contexts start from the last {context_tokens} of them, as many as --context-tokens."
+        ));
+    }
+    if let Some(words) = model.words()? {
+        let unknown = KnownWords::parse(&words).unknown(text);
+        if !unknown.is_empty() {
+            notes.push(format!(
+                "{option}: the text tower has never seen {}, so that the contexts start from a guess.",
+                unknown.join(", ")
+            ));
+        }
+    }
+    Ok(notes)
+}
+
 /// A note on some classes, of which the first few are named; none where there are none.
 fn listed(
     names: impl Iterator<Item = String>,
@@ -116,6 +146,21 @@ mod tests {
             "{error}"
         );
         assert_eq!(told(&[&first, &second], 4), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_becomes_of_a_start_is_said() {
+        let model = embedded::compact_model().unwrap();
+        let notes = |context_tokens, text| {
+            check_start(&model, "--positive-start", text, context_tokens).unwrap()
+        };
+        assert!(notes(16, "a photo of a").is_empty());
+        let cut = notes(2, "a photo of a");
+        assert_eq!(cut.len(), 1, "{cut:?}");
+        assert!(cut[0].starts_with("--positive-start: `a photo of a` has 4 tokens"));
+        let unknown = notes(16, "a qwzxv of a");
+        assert_eq!(unknown.len(), 1, "{unknown:?}");
+        assert!(unknown[0].contains("never seen qwzxv"), "{unknown:?}");
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub enum NisLoss {
     Off,
 }
 
+/// Words that negative labels are mined from where nothing else is asked for.
+pub const LABEL_POOL: usize = 8000;
+
 /// How prompts are learned.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingConfig {
@@ -105,7 +108,7 @@ pub struct TrainingConfig {
 
     /// Most words of WordNet that negative labels are mined from, evenly thinned (the compact model
     /// knows fewer); 0 leaves NegLabel, CSP, CLIPN and NegPrompt with mined labels out
-    #[arg(long, default_value_t = 8000, value_name = "N")]
+    #[arg(long, default_value_t = LABEL_POOL, value_name = "N")]
     pub label_pool: usize,
 
     /// Seed of every choice: shots, starts, batches; repeats bit for bit on the CPU backend

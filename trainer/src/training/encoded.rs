@@ -12,7 +12,7 @@ use super::class_names::check_class_names;
 use super::experiment::Experiment;
 use super::overlap;
 use crate::command::encode::say_skipped;
-use crate::data::{Dataset, Split, prompt_name};
+use crate::data::{Dataset, Split, file_name, prompt_name};
 use crate::features::{
     EncodeOptions, FeatureCache, FeaturePrecision, Resume, Worker, check_destination, encode,
     encode_patches,
@@ -248,17 +248,4 @@ fn paths(dataset: &Dataset, features: &FeatureCache) -> Vec<PathBuf> {
         .map(|file| Some(places.get(file)?.to_path_buf()));
     // One that is missing would put the others into the wrong places.
     found.collect::<Option<_>>().unwrap_or_default()
-}
-
-/// A set's name as part of a file name.
-fn file_name(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_alphanumeric() || c == '-' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect()
 }

@@ -15,7 +15,7 @@ use super::selection::{self, Candidate};
 use crate::report::{MeasuredMethods, PromptSimilarities, ScoredMethod, measure};
 
 /// Share of held-out ID images that the threshold keeps.
-const KEPT: f64 = 0.95;
+pub const KEPT: f64 = 0.95;
 
 /// Temperatures that NegPrompt chooses from, beside the paper's `1 / logit_scale`.
 const TEMPERATURES: [f32; 3] = [0.1, 0.3, 1.0];
@@ -43,7 +43,7 @@ pub struct Evaluation {
     pub scored: Vec<ScoredMethod>,
     /// Scores of the calibration images, method by method.
     pub calibration: Vec<Vec<f64>>,
-    /// The settings that were tried, by method.
+    /// The settings that were tried, by method; none where there was nothing to choose by.
     pub candidates: Vec<(&'static dyn Method, Vec<Candidate>)>,
 }
 
@@ -72,7 +72,7 @@ pub fn evaluate(
             let scores = score_with(method, tried, experiment, classes)?;
             scored.push(scores.scored);
             calibration.push(scores.calibration);
-            if !scores.candidates.is_empty() {
+            if has_settings(method) {
                 candidates.push((method, scores.candidates));
             }
         }
@@ -176,6 +176,11 @@ impl Scorer<'_> {
         let patches = gather.as_ref().map(|gather| gather as &Patches);
         Ok(self.classes.each_block(&set.features, patches, of)?)
     }
+}
+
+/// Whether a method chooses its settings, and has not just those of its paper.
+fn has_settings(method: &dyn Method) -> bool {
+    ["negprompt", "negprompt-mined"].contains(&method.id())
 }
 
 /// The settings that a method chooses from, measured; none for one that has its paper's.

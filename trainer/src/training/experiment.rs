@@ -1,5 +1,6 @@
 //! The images of a run as features: to learn from, to calibrate on, to measure on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -285,7 +286,6 @@ impl Experiment {
                     &others,
                     OUT_OF_DISTRIBUTION,
                     0,
-                    0,
                     "the other classes of the same data",
                 );
                 report.classes = None;
@@ -369,7 +369,6 @@ impl Experiment {
         experiment.data[1] = described(
             &experiment.calibration,
             "choosing settings and thresholds (in-distribution; every second test photo)",
-            experiment.classes.len(),
             0,
             embedded::SOURCE,
         );
@@ -445,14 +444,14 @@ impl Experiment {
                     let note = "Too few training images are left beside the shots to calibrate on: the \
                                 thresholds were set on every second test image, and measured on the others.";
                     notes.push(note.into());
-                    halves(test, labelled(test).collect())
+                    halves(test, &labelled(test).collect::<Vec<_>>())
                 }
             }
             None => {
                 let note = "The images are not split into train and test folders: every second image \
                             beside the shots was measured on, the others set the thresholds.";
                 notes.push(note.into());
-                halves(train, rest)
+                halves(train, &rest)
             }
         };
         if calibration.images == 0 || test.images == 0 {
@@ -468,23 +467,17 @@ impl Experiment {
                 if images == 1 { "" } else { "s" }
             ));
         }
+        notes.extend(missing_classes(classes.len(), &calibration, &test));
         let mut data = vec![
             // What could not be read of a file that several sets are drawn from counts once.
-            described(&learn, "learning", classes.len(), train.skipped, source),
+            described(&learn, "learning", train.skipped, source),
             described(
                 &calibration,
                 "calibration (held out, in-distribution)",
-                classes.len(),
                 0,
                 source,
             ),
-            described(
-                &test,
-                "in-distribution test",
-                classes.len(),
-                test_skipped,
-                source,
-            ),
+            described(&test, "in-distribution test", test_skipped, source),
         ];
         let mut sets = Vec::new();
         for (name, cache, source) in ood {
@@ -496,7 +489,7 @@ impl Experiment {
             }
             let mut set = image_set(name, cache, 0..cache.features.len());
             set.labels.clear();
-            let mut report = described(&set, OUT_OF_DISTRIBUTION, 0, cache.skipped, source);
+            let mut report = described(&set, OUT_OF_DISTRIBUTION, cache.skipped, source);
             report.classes = None;
             data.push(report);
             sets.push(set);
@@ -529,20 +522,59 @@ fn every_second(set: &ImageSet) -> ImageSet {
     }
 }
 
-/// Every second image to calibrate on, the others to measure on.
-fn halves(cache: &Encoded, images: Vec<usize>) -> (ImageSet, ImageSet) {
-    let half = |parity: usize| {
+/// Every second image of each class to calibrate on, the others to measure on.
+fn halves(cache: &Encoded, images: &[usize]) -> (ImageSet, ImageSet) {
+    let labels = images.iter().map(|&image| cache.features.label(image));
+    let in_second = every_second_of_each(&labels.collect::<Vec<_>>());
+    let half = |second: bool| {
+        let images = images.iter().copied().zip(&in_second);
         images
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(move |(at, _)| at % 2 == parity)
-            .map(|(_, i)| i)
+            .filter(move |(_, in_second)| **in_second == second)
+            .map(|(image, _)| image)
     };
     (
-        image_set("calibration", cache, half(0)),
-        image_set("test", cache, half(1)),
+        image_set("calibration", cache, half(false)),
+        image_set("test", cache, half(true)),
     )
+}
+
+/// For each image whether it is in the second half, where every class is dealt out in turn: a class with
+/// an odd number gives its last image to the half that the class before it did not.
+fn every_second_of_each(labels: &[Option<usize>]) -> Vec<bool> {
+    let mut of_class: BTreeMap<Option<usize>, usize> = BTreeMap::new();
+    for label in labels {
+        *of_class.entry(*label).or_default() += 1;
+    }
+    let mut before = 0;
+    for count in of_class.values_mut() {
+        (before, *count) = (before + *count, before);
+    }
+    labels
+        .iter()
+        .map(|label| {
+            let Some(place) = of_class.get_mut(label) else {
+                return false;
+            };
+            *place += 1;
+            *place % 2 == 0
+        })
+        .collect()
+}
+
+/// What is said of classes of which no image is left beside the shots.
+fn missing_classes(classes: usize, calibration: &ImageSet, test: &ImageSet) -> Option<String> {
+    let without = |set: &ImageSet| classes - distinct(&set.labels).min(classes);
+    let (no_test, no_calibration) = (without(test), without(calibration));
+    (no_test + no_calibration > 0).then(|| {
+        format!(
+            "Of the {classes} classes, {no_test} have no image left to measure on and {no_calibration} none to set the \
+             thresholds by: the figures say nothing of them. Add images, or lower --shots."
+        )
+    })
+}
+
+fn distinct(labels: &[usize]) -> usize {
+    labels.iter().collect::<BTreeSet<_>>().len()
 }
 
 fn image_set(name: &str, cache: &Encoded, images: impl Iterator<Item = usize>) -> ImageSet {
@@ -572,19 +604,50 @@ fn image_set(name: &str, cache: &Encoded, images: impl Iterator<Item = usize>) -
 }
 
 /// What the report says of a set. `skipped`: images that could not be read.
-fn described(
-    set: &ImageSet,
-    used_for: &str,
-    classes: usize,
-    skipped: usize,
-    source: &str,
-) -> DataReport {
+fn described(set: &ImageSet, used_for: &str, skipped: usize, source: &str) -> DataReport {
     DataReport {
         name: set.name.clone(),
         used_for: used_for.into(),
         images: set.images as u64,
-        classes: Some(classes),
+        classes: Some(distinct(&set.labels)),
         skipped: skipped as u64,
         source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_is_dealt_to_both_halves() {
+        let halves = |labels: &[usize]| {
+            let labels: Vec<_> = labels.iter().copied().map(Some).collect();
+            let second = every_second_of_each(&labels);
+            let text = second.iter().map(|&second| if second { 't' } else { 'c' });
+            text.collect::<String>()
+        };
+        // Sorted by class: every second image.
+        assert_eq!(halves(&[0, 0, 0, 1, 1, 1, 2]), "ctctctc");
+        // By turns: a class would be in one half.
+        assert_eq!(halves(&[0, 1, 0, 1, 0, 1, 0, 1]), "ccttcctt");
+        // One each: as many in both.
+        assert_eq!(halves(&[0, 1, 2, 3]), "ctct");
+        assert_eq!(halves(&[]), "");
+    }
+
+    #[test]
+    fn classes_without_an_image_are_counted() {
+        let set = |labels: &[usize]| ImageSet {
+            labels: labels.to_vec(),
+            ..ImageSet::default()
+        };
+        assert_eq!(missing_classes(2, &set(&[0, 1, 1]), &set(&[1, 0])), None);
+        let note = missing_classes(4, &set(&[0, 1, 1]), &set(&[3])).unwrap();
+        assert!(
+            note.starts_with("Of the 4 classes, 3 have no image left to measure on and 2 none"),
+            "{note}"
+        );
+        assert_eq!(described(&set(&[0, 2, 2]), "", 0, "").classes, Some(2));
     }
 }

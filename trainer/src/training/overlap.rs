@@ -46,9 +46,16 @@ pub(super) fn notes(
     }
     let learned: HashSet<&[u8]> = hashes(train).collect();
     let repeated = hashes(train).count() - learned.len();
-    if test.is_none() && repeated > 0 {
+    if repeated > 0 {
+        let (place, measured) = match test {
+            None => ("data", "measured on"),
+            Some(_) => (
+                "training half",
+                "used to set the thresholds, which are too high then",
+            ),
+        };
         notes.push(format!(
-            "{} in the data more than once, and may be learned from and measured on.",
+            "{} in the {place} more than once, and may be learned from and {measured}.",
             photos(repeated)
         ));
     }

@@ -39,7 +39,8 @@ impl Candidate {
 }
 
 /// The choice among `candidates`: of those within one standard error of the best, the one with
-/// the highest temperature, and among equal temperatures the best.
+/// the highest temperature, among equal temperatures the best, and among equals the one with the least
+/// weight of negatives and of mined labels.
 ///
 /// With classes left out, good settings differ by less than chance; the one-standard-error rule
 /// (Breiman et al., 1984) then takes the simplest. Simplest here is the flattest softmax: at high
@@ -54,7 +55,15 @@ pub fn choose(candidates: &[Candidate]) -> Option<&Candidate> {
         .filter(|candidate| candidate.criterion() >= bar)
         .max_by(|a, b| {
             let temperature = a.settings.temperature.total_cmp(&b.settings.temperature);
-            temperature.then(a.criterion().total_cmp(&b.criterion()))
+            let weight = |of: &Candidate| {
+                let mined = of.settings.mined.map_or(0.0, |mined| mined.weight);
+                (of.settings.negative_weight, mined)
+            };
+            let (of_a, of_b) = (weight(a), weight(b));
+            temperature
+                .then(a.criterion().total_cmp(&b.criterion()))
+                .then(of_b.0.total_cmp(&of_a.0))
+                .then(of_b.1.total_cmp(&of_a.1))
         })
 }
 
@@ -200,7 +209,7 @@ fn scores(
 
 #[cfg(test)]
 mod tests {
-    use shared::score::{ClassFeatures, NegPrompt};
+    use shared::score::{ClassFeatures, MinedSettings, NegPrompt};
 
     use super::*;
 
@@ -252,5 +261,30 @@ mod tests {
             Some(0.1)
         );
         assert!(choose(&[]).is_none());
+    }
+
+    #[test]
+    fn what_is_equal_goes_to_the_least_weight() {
+        let weighted = |negative_weight, mined| {
+            let mut candidate = candidate(1.0, 1.0, 0.0);
+            candidate.settings.negative_weight = negative_weight;
+            candidate.settings.mined = Some(MinedSettings {
+                weight: mined,
+                temperature: 0.1,
+            });
+            candidate
+        };
+        let equal = [
+            weighted(0.3, 0.0),
+            weighted(0.1, 0.3),
+            weighted(0.1, 0.0),
+            weighted(3.0, 1.0),
+        ];
+        for start in 0..equal.len() {
+            let turned = [&equal[start..], &equal[..start]].concat();
+            let settings = choose(&turned).unwrap().settings;
+            assert_eq!(settings.negative_weight, 0.1);
+            assert_eq!(settings.mined.unwrap().weight, 0.0);
+        }
     }
 }

@@ -8,7 +8,7 @@ use js_sys::{Function, Object, Reflect};
 use shared::score::Verdict;
 use wasm_bindgen::JsCast;
 use web::message::{MethodScore, PhotoId};
-use web::{record, wording};
+use web::wording;
 use web_sys::{Element, Event, HtmlElement, HtmlImageElement, HtmlTemplateElement};
 
 use super::photo::{Outcome, Photo, Standard};
@@ -253,14 +253,13 @@ impl Card {
     }
 
     /// The five most probable classes, each with its share of what the classes have together. Whether
-    /// it is one of them at all is what verdict and gauge say: a score far above the threshold can
-    /// still leave most of the probability to "none of these", which beside "In" is read as its
-    /// opposite.
+    /// it is one of them at all is what verdict and gauge say.
     fn bars(score: &MethodScore, standard: &Standard) -> Vec<HtmlElement> {
-        let top = &score.explanation.top;
-        let probabilities = top.iter().map(|entry| entry.probability);
-        let shares = record::among_classes(score.explanation.none, probabilities.collect());
-        top.iter()
+        let explanation = &score.explanation;
+        let shares = explanation.shares();
+        explanation
+            .top
+            .iter()
             .zip(shares)
             .map(|(entry, share)| {
                 let bar = pair("", standard.class(entry.class), &wording::percent(share));

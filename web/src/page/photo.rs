@@ -2,7 +2,7 @@
 
 use shared::score::{ScoreScale, Verdict, method};
 use web::message::{MethodScore, Opened, Reading};
-use web::record::{ClassShare, Record, among_classes};
+use web::record::{ClassShare, Record};
 use web::wording;
 use web_sys::{Blob, Url};
 
@@ -219,12 +219,10 @@ impl Photo {
                 .and_then(|scores| web::edited::share_at_or_above(scores, explanation.score));
             record.method = Some(standard.method_name().to_owned());
             record.none = Some(explanation.none);
-            let probabilities = explanation.top.iter().map(|entry| entry.probability);
-            let shares = among_classes(explanation.none, probabilities.collect());
             record.top5 = explanation
                 .top
                 .iter()
-                .zip(shares)
+                .zip(explanation.shares())
                 .map(|(entry, share)| ClassShare {
                     class: standard.class(entry.class).to_owned(),
                     probability: entry.probability,
