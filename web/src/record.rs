@@ -118,6 +118,7 @@ pub fn text(record: &Record) -> String {
         Some(p_value) => lines.push(wording::rarity(p_value)),
         None => lines.push(wording::among_outsiders(record.outsider_rate)),
     }
+    lines.push("Among the classes:".to_owned());
     for class in &record.top5 {
         let share = wording::percent(class.share);
         lines.push(format!("{} {share}", class.class));
@@ -207,7 +208,7 @@ mod tests {
             "{text}"
         );
         // A card says the same.
-        assert!(text.contains("\ncup 93."), "{text}");
+        assert!(text.contains("\nAmong the classes:\ncup 93."), "{text}");
         let failed = Record {
             verdict: "error",
             error: Some("empty".to_owned()),

@@ -368,8 +368,26 @@ fn many_photos_can_be_cancelled() {
     );
     let count = stage.count();
     assert!((2..120).contains(&count), "{count}");
+    // It asks first: nothing brings them back.
+    stage.browser.click("#clear");
+    assert_eq!(stage.count(), count);
+    let asked = "return document.querySelector('#clear').textContent";
+    let question = stage.browser.run(asked);
+    assert!(
+        question.as_str().unwrap().starts_with("Clear ")
+            && question.as_str().unwrap().ends_with("photos?"),
+        "{question}"
+    );
+    stage.browser.wait(
+        "the question to be taken back",
+        30,
+        "return document.querySelector('#clear').textContent === 'Clear everything'",
+    );
+    stage.browser.click("#clear");
+    assert_eq!(stage.count(), count);
     stage.browser.click("#clear");
     assert_eq!(stage.count(), 0);
+    assert_eq!(stage.browser.run(asked), "Clear everything");
     assert_eq!(
         stage.browser.run("return document.body.dataset.photos"),
         "none"
@@ -447,6 +465,38 @@ fn verdicts_can_be_taken_away() {
 }
 
 #[test]
+fn the_way_back_leads_from_view_to_view() {
+    let stage = with_samples();
+    let is = |view: &str| {
+        let shown = format!(
+            "return document.querySelector('#tab-{view}').getAttribute('aria-selected') === 'true' && !document.querySelector('#view-{view}').hidden"
+        );
+        stage.browser.wait(view, 30, &shown);
+    };
+    stage
+        .browser
+        .run("document.querySelector('.card .act-why').click()");
+    is("why");
+    stage
+        .browser
+        .run("document.querySelector('#tab-measured').click()");
+    is("measured");
+    stage.browser.run("setTimeout(() => history.back())");
+    is("why");
+    stage.browser.run("setTimeout(() => history.back())");
+    is("verdicts");
+    stage.browser.run("setTimeout(() => history.forward())");
+    is("why");
+    // A jump within the page is no view.
+    stage.browser.run("location.hash = 'settings'");
+    stage
+        .browser
+        .wait("the jump", 30, "return location.hash === '#settings'");
+    is("why");
+    assert_eq!(stage.count(), SAMPLES.len());
+}
+
+#[test]
 fn samples_are_one_click_away() {
     let stage = Stage::ready(&Options::default());
     stage.browser.click("[data-sample='cat.jpg']");
@@ -507,6 +557,7 @@ fn the_keyboard_always_has_a_place() {
     stage
         .browser
         .run("document.querySelector('#tab-verdicts').click()");
+    press("#clear", &enabled("#clear"), "clear");
     press("#clear", &enabled("#clear"), "cards");
 }
 

@@ -97,9 +97,7 @@ fn every_malformed_file_dropped_as_a_photo_gets_a_named_error() {
         .filter_map(|case| judge_photo(case, &cards[&case.files[0].0]))
         .collect();
     report("photos", cases.len(), &wrong);
-    stage
-        .browser
-        .run("document.querySelector('#clear').click()");
+    stage.clear();
     stage.show(&[sample("coffee.jpg")], 300);
     assert_eq!(stage.card("coffee.jpg")["score"], before);
 }

@@ -123,6 +123,13 @@ impl Stage {
         self.browser.wait("a card for each photo", seconds, &script);
     }
 
+    /// Clears everything, and says yes when asked whether.
+    pub fn clear(&self) {
+        for _ in 0..2 {
+            self.browser.run("document.querySelector('#clear').click()");
+        }
+    }
+
     /// Number of cards.
     pub fn count(&self) -> usize {
         self.browser

@@ -83,12 +83,17 @@ fn a_folder_gives_its_photos() {
     wait_for_card(&stage, "rocket.jpg");
     stage.browser.wait("word of the diary", 60, left_out);
     assert_eq!(stage.count(), 2);
-    stage.browser.click("#clear");
+    // Cards tell files of one name apart by their folders; what is taken away holds no path.
+    let shown = "return [...document.querySelectorAll('.card .file')].map((file) => file.textContent).sort()";
+    let expected = json!(["cat.jpg", "second day/rocket.jpg"]);
+    assert_eq!(stage.browser.run(shown), expected);
+    stage.clear();
     stage.browser.click(".banner .act");
     drop_folder(&stage, &folder);
     wait_for_card(&stage, "cat.jpg");
     wait_for_card(&stage, "rocket.jpg");
     stage.browser.wait("word of the diary", 60, left_out);
+    assert_eq!(stage.browser.run(shown), expected);
 }
 
 #[test]
@@ -134,6 +139,8 @@ fn the_camera_takes_photos() {
         "return !document.querySelector('#camera-take').disabled",
     );
     stage.browser.screenshot("camera");
+    let focused = "return document.activeElement.id";
+    assert_eq!(stage.browser.run(focused), "camera-take");
     stage.browser.click("#camera-take");
     wait_for_card(&stage, "camera 1.png");
     let off = "return !document.querySelector('#camera-dialog').open && document.querySelector('#camera-view').srcObject === null";

@@ -121,6 +121,11 @@ pub fn open_view(view: &'static str) {
     with(|app| app.open_view(view));
 }
 
+/// Shows a view that was left, where the browser goes back or forward to it.
+pub fn go_back_to(view: &'static str) {
+    with(|app| app.switch_to(view));
+}
+
 fn listen_to_cards() {
     dom::on(
         &dom::by_id::<HtmlElement>("cards"),
@@ -165,7 +170,7 @@ fn listen_to_cards() {
             }
         },
     );
-    for name in ["all", "in", "out"] {
+    for name in ["all", "in", "out", "error"] {
         let choice: HtmlElement = dom::within(&dom::by_id("tally"), &format!("[value={name}]"));
         dom::on(&choice, "change", move |_: Event| {
             dom::set(&dom::by_id("cards"), "data-show", name)

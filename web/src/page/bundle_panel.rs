@@ -1,12 +1,11 @@
 //! Which bundle is loaded, and loading another.
 
-use wasm_bindgen::JsCast;
 use web::message::{BundleSource, Opened};
 use web::wording;
 use web_sys::{Element, Event, File, HtmlElement, HtmlInputElement};
 
 use super::app::{self, App};
-use super::{banner, dom};
+use super::{banner, dom, folder};
 
 /// Listens.
 pub fn start() {
@@ -49,13 +48,7 @@ pub fn start() {
 
 /// The folder that holds `bundle.json`, without what lies deeper.
 fn choose_folder(files: Vec<File>) {
-    let path = |file: &File| {
-        let path = js_sys::Reflect::get(file.unchecked_ref(), &"webkitRelativePath".into());
-        path.ok()
-            .and_then(|path| path.as_string())
-            .filter(|path| !path.is_empty())
-            .unwrap_or_else(|| file.name())
-    };
+    let path = |file: &File| folder::path_of(file).unwrap_or_else(|| file.name());
     let folder = files
         .iter()
         .find(|file| file.name() == "bundle.json")

@@ -57,10 +57,11 @@ pub fn start() {
 
 fn open() {
     let dialog: HtmlDialogElement = dom::by_id("camera-dialog");
+    // Before the dialog opens, which gives its first button the focus.
+    take_button().set_disabled(true);
     if dialog.show_modal().is_err() {
         return;
     }
-    take_button().set_disabled(true);
     note("Waiting for the camera; the browser asks for your permission.");
     spawn_local(async {
         match stream().await {
@@ -82,6 +83,8 @@ fn open() {
                 if STREAM.with_borrow(|held| held.as_ref() == Some(&stream)) {
                     note("");
                     take_button().set_disabled(false);
+                    // Focus on a button that is there cannot fail.
+                    let _ = take_button().focus();
                 }
             }
             Err(error) if is_none(&error) => note(

@@ -105,8 +105,8 @@ fn drop_layout(card: &HtmlElement) {
 }
 
 impl Card {
-    /// An empty card for the photo `id`, not in the page yet.
-    pub fn new(id: PhotoId, file: &str) -> Self {
+    /// An empty card for the photo `id` of the file `file`, called `shown`, not in the page yet.
+    pub fn new(id: PhotoId, file: &str, shown: &str) -> Self {
         let template: HtmlTemplateElement = dom::by_id("card-template");
         let root: HtmlElement = match template.content().first_element_child() {
             Some(card) => card.clone_node_with_deep(true).map_or_else(
@@ -118,13 +118,13 @@ impl Card {
         dom::set(&root, "data-photo", &id.to_string());
         dom::set(&root, "data-file", file);
         let label: Element = dom::within(&root, ".file");
-        label.set_text_content(Some(file));
-        dom::set(&label, "title", file);
-        dom::set(
-            &dom::within(&root, ".act-remove"),
-            "aria-label",
-            &format!("Remove {file}"),
-        );
+        label.set_text_content(Some(shown));
+        dom::set(&label, "title", shown);
+        for action in ["why", "copy", "remove"] {
+            let button: Element = dom::within(&root, &format!(".act-{action}"));
+            let word = button.text_content().unwrap_or_default();
+            dom::set(&button, "aria-label", &format!("{word} {shown}"));
+        }
         Self {
             image: dom::within(&root, "img"),
             sign: dom::within(&root, ".verdict use"),
@@ -242,11 +242,8 @@ impl Card {
                     String::new()
                 };
                 let name = format!("not {}{which}", standard.class(fired.class));
-                let weight = format!(
-                    "cosine {:.2} · {}",
-                    fired.cosine,
-                    wording::percent(fired.share)
-                );
+                // Of one weight, where many fire alike: a share would be read as a probability.
+                let weight = format!("cosine {:.3}", fired.cosine);
                 pair("", &name, &weight)
             }),
         );

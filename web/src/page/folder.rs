@@ -1,6 +1,6 @@
 //! The files of dropped folders.
 
-use js_sys::{Array, Promise};
+use js_sys::{Array, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -14,6 +14,21 @@ pub const MOST_FILES: usize = 5_000;
 /// Chromium hands out entries that are no instances of the interface `FileSystemEntry`.
 pub fn is_folder(entry: &JsValue) -> bool {
     entry.unchecked_ref::<FileSystemEntry>().is_directory()
+}
+
+/// Where a dropped file says in which folders it lay; one that was chosen says so itself, and this
+/// cannot be set.
+const DROPPED_PATH: &str = "droppedPath";
+
+/// The path of a file from the folder on that was chosen or dropped, with `/`; none without a folder.
+pub fn path_of(file: &JsValue) -> Option<String> {
+    ["webkitRelativePath", DROPPED_PATH]
+        .iter()
+        .find_map(|name| {
+            let path = Reflect::get(file, &(*name).into()).ok()?.as_string()?;
+            let path = path.trim_start_matches('/');
+            path.contains('/').then(|| path.to_owned())
+        })
 }
 
 /// What a drop of folders holds.
@@ -65,8 +80,13 @@ pub async fn files(entries: Vec<JsValue>) -> Result<Dropped, JsValue> {
                 waiting.extend(part.iter());
             }
         } else {
+            let path = entry.full_path();
             match file(&entry.unchecked_into()).await {
-                Ok(file) => files.push(file),
+                Ok(file) => {
+                    // Setting a field of an object that is one cannot fail.
+                    let _ = Reflect::set(&file, &DROPPED_PATH.into(), &path.into());
+                    files.push(file);
+                }
                 Err(_) => unreadable += 1,
             }
         }

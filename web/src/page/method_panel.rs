@@ -63,6 +63,10 @@ pub fn show(standard: &Standard, edited: bool) {
         input.set_checked(id == standard.method);
         input.set_disabled(!is_usable(&id, edited));
     }
+    // The figures are of the bundle's own classes.
+    for figure in dom::all("#methods .figure") {
+        figure.set_hidden(edited);
+    }
     let chosen = method(standard.method);
     let equation = chosen.map_or("", |method| method.equation());
     dom::by_id::<Element>("method-equation").set_text_content(Some(equation));

@@ -7,12 +7,15 @@ use web::wording;
 use web_sys::{Blob, Url};
 
 use super::card::Card;
-use super::method_panel;
+use super::{folder, method_panel};
 
 /// A photo and what is known of it.
 pub struct Photo {
     /// Name of the file.
     pub name: String,
+    /// The name with the folders below the one that was chosen, on the card alone: what is taken away
+    /// holds no path.
+    pub shown: String,
     /// The file.
     pub blob: Blob,
     /// What came of it.
@@ -103,7 +106,10 @@ impl Standard<'_> {
 impl Photo {
     /// A photo that waits.
     pub fn new(name: String, blob: Blob) -> Self {
+        let path = folder::path_of(&blob);
+        let below = path.and_then(|path| Some(path.split_once('/')?.1.to_owned()));
         Self {
+            shown: below.unwrap_or_else(|| name.clone()),
             name,
             blob,
             outcome: Outcome::Waiting,

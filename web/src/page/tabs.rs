@@ -1,5 +1,7 @@
 //! The views, light and dark, and the settings on a narrow screen.
 
+use js_sys::{Function, Reflect};
+use wasm_bindgen::JsCast;
 use web_sys::{Element, Event, HtmlElement, KeyboardEvent};
 
 use super::dom;
@@ -25,8 +27,39 @@ pub fn start() {
             let _ = dom::by_id::<HtmlElement>(&format!("tab-{other}")).focus();
         });
     }
+    start_history();
     start_settings();
     start_theme();
+}
+
+/// The browser's way back leads from view to view, and not off the page, where the photos would be lost.
+fn start_history() {
+    tell_history("replaceState", VIEWS[0]);
+    dom::on(&dom::window(), "popstate", |event: Event| {
+        let state = Reflect::get(&event, &"state".into()).ok();
+        let name = state.and_then(|state| state.as_string());
+        // A jump within the page has no state, and stays in its view.
+        let view = VIEWS.into_iter().find(|view| name.as_deref() == Some(view));
+        if let Some(view) = view {
+            super::app::go_back_to(view);
+        }
+    });
+}
+
+/// Has the browser find the view that is left by its way back.
+pub fn remember(view: &str) {
+    tell_history("pushState", view);
+}
+
+fn tell_history(method: &str, view: &str) {
+    let history = Reflect::get(&dom::window(), &"history".into());
+    let call = history.and_then(|history| {
+        let method = Reflect::get(&history, &method.into())?;
+        let method = method.dyn_into::<Function>()?;
+        method.call2(&history, &view.into(), &"".into())
+    });
+    // A browser that keeps no history goes on without.
+    drop(call);
 }
 
 /// On a narrow screen the settings are a sheet that opens and closes.

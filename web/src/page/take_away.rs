@@ -4,6 +4,7 @@ use js_sys::Array;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web::record::{self, Record};
+use web::wording;
 use web_sys::{
     Blob, BlobPropertyBag, Element, Event, HtmlAnchorElement, HtmlButtonElement, HtmlElement, Url,
 };
@@ -42,8 +43,31 @@ pub fn start() {
         },
     );
     dom::on(&dom::by_id::<HtmlElement>("clear"), "click", |_: Event| {
-        app::with(App::clear)
+        let button: HtmlElement = dom::by_id("clear");
+        if button.get_attribute(ASKED).is_some() {
+            settle(&button);
+            app::with(App::clear);
+            return;
+        }
+        // Nothing brings them back, and the button stands beside others.
+        let count = app::with(|app: &mut App| app.records().len());
+        dom::set(&button, ASKED, "");
+        let question = format!("Clear {}?", wording::photos(count));
+        button.set_text_content(Some(&question));
+        dom::later(ANSWER, move || settle(&button));
     });
+}
+
+/// Whether the button to clear everything has asked, and waits for the answer.
+const ASKED: &str = "data-asked";
+/// How long it waits, in milliseconds.
+const ANSWER: i32 = 5000;
+
+/// Takes the question back.
+fn settle(button: &HtmlElement) {
+    // Removing what is not there is no error.
+    let _ = button.remove_attribute(ASKED);
+    button.set_text_content(Some("Clear everything"));
 }
 
 /// Whether there is anything to take.
@@ -65,8 +89,8 @@ pub fn copy(record: &Record, button: Element) {
         };
         match written {
             Ok(_) => {
-                button.set_text_content(Some("Copied"));
-                dom::later(SHOWN, move || button.set_text_content(Some("Copy")));
+                name(&button, "Copied");
+                dom::later(SHOWN, move || name(&button, "Copy"));
             }
             Err(error) => banner::show(
                 "clipboard",
@@ -78,6 +102,14 @@ pub fn copy(record: &Record, button: Element) {
             ),
         }
     });
+}
+
+/// Names the button that copies, for the eye and for a screen reader, to which it says of which photo.
+fn name(button: &Element, word: &str) {
+    let label = button.get_attribute("aria-label").unwrap_or_default();
+    let file = label.split_once(' ').map_or("", |(_, file)| file);
+    dom::set(button, "aria-label", &format!("{word} {file}"));
+    button.set_text_content(Some(word));
 }
 
 fn save(name: &str, kind: &str, text: &str) {

@@ -21,6 +21,10 @@ pub fn start() {
             app.choose_threshold(threshold);
         });
     });
+    // At the end of the way.
+    dom::on(&slider, "change", |_: Event| {
+        app::with(|app: &mut App| app.say_tally());
+    });
     dom::on(
         &dom::by_id::<HtmlElement>("threshold-reset"),
         "click",
@@ -76,7 +80,9 @@ pub fn show(standard: &Standard, own: bool) {
     if standard.scale() == ScoreScale::Probability {
         let probability = standard.scale().display(standard.threshold);
         let probability = wording::percent(probability).replace(' ', "\u{a0}");
-        value.push_str(&format!(" (probability\u{a0}{probability})"));
+        value.push_str(&format!(
+            " ({probability}\u{a0}for the classes, the rest for none of them)"
+        ));
     }
     text("threshold-value", &value);
     text("rate-hit", &hit);

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use shared::bundle::Histogram;
 use shared::score::{Input, Verdict, method};
 use wasm_bindgen::JsCast;
 use web::message::PhotoId;
@@ -283,7 +284,20 @@ fn show_score(standard: &Standard, photo: Option<&Photo>) {
         "By {}. What stands to the right of the broken line is in.",
         standard.method_name()
     );
-    let svg = figure.map(|figure| plot::histogram(figure, &marks));
+    let svg = figure.map(|figure| {
+        let own = marks.get(1).map(|mark| format!(", {}", mark.label));
+        let title = format!(
+            "Scores by {}: threshold {}{}",
+            standard.method_name(),
+            wording::score(standard.threshold),
+            own.unwrap_or_default()
+        );
+        let figure = Histogram {
+            title,
+            ..figure.clone()
+        };
+        plot::histogram(&figure, &marks)
+    });
     dom::fill_figure("figure-score", &svg.unwrap_or_default(), &caption);
 }
 

@@ -56,6 +56,7 @@ impl App {
         self.read_what_lacks();
         self.show_settings();
         self.show_all();
+        self.say_tally();
         self.pump();
     }
 
@@ -211,6 +212,13 @@ impl App {
     }
 
     pub(super) fn open_view(&mut self, view: &'static str) {
+        if self.view != view {
+            tabs::remember(view);
+        }
+        self.switch_to(view);
+    }
+
+    pub(super) fn switch_to(&mut self, view: &'static str) {
         let before = std::mem::replace(&mut self.view, view);
         if before != view {
             self.scrolled.insert(before, dom::scrolled());

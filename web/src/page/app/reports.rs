@@ -281,6 +281,9 @@ impl App {
         self.read_what_lacks();
         self.show_settings();
         self.show_all();
+        if changed {
+            self.say_tally();
+        }
         self.pump();
     }
 }

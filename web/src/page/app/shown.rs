@@ -120,7 +120,7 @@ impl App {
             return;
         };
         if photo.card.is_none() {
-            let card = Card::new(id, &photo.name);
+            let card = Card::new(id, &photo.name, &photo.shown);
             // Prepending to an element that is there cannot fail.
             let _ = dom::by_id::<Element>("cards").prepend_with_node_1(card.root());
             photo.card = Some(card);
@@ -231,6 +231,14 @@ impl App {
             }
         }
         dom::by_id::<Element>("tally-text").set_text_content(Some(&text));
+    }
+
+    /// Says to a screen reader what a change made of all verdicts.
+    pub fn say_tally(&self) {
+        let text = dom::by_id::<Element>("tally-text").text_content();
+        if let Some(text) = text.filter(|_| !self.photos.is_empty()) {
+            announcer::say(text);
+        }
     }
 
     pub(super) fn show_measured(&self) {
