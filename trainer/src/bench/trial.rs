@@ -88,10 +88,10 @@ impl Bench<'_> {
             "patches": experiment.has_patches(),
             "variant": trial.variant,
         });
-        let trial_key = Rows::key(&json!({"trial": depends}))?;
+        let trial_key = self.rows.key(&json!({"trial": depends}))?;
         let keys = planned
             .iter()
-            .map(|row| row.key(&depends))
+            .map(|row| row.key(self.rows, &depends))
             .collect::<Result<Vec<_>>>()?;
         let done: Vec<Option<Row>> = keys.iter().map(|key| self.rows.get(key)).collect();
         self.taken_over += done.iter().flatten().count();

@@ -33,7 +33,8 @@ const MOST_TRAIN_IMAGES: usize = 50;
 /// table.tex and every figure as SVG and PNG.
 ///
 /// Finished rows are kept below --out: a suite that was stopped goes on where it was, and one that
-/// is run again with more seeds makes only what they add. The table is of the seeds that are named.
+/// is run again with more seeds makes only what they add. Rows of another device are made anew. The
+/// table is of the seeds that are named.
 #[derive(Args, Debug)]
 pub struct BenchArguments {
     /// What to try
@@ -161,7 +162,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         let images = EncodedImages::encode(&model, &device.device, &sets, &encoding)?;
         encoded.get_or_init(|| images).experiment(shots, seed)
     };
-    let rows = Rows::below(&out)?;
+    let rows = Rows::below(&out, &device.name)?;
     let mut bench = Bench {
         model: &model,
         device: &device.device,
