@@ -110,6 +110,10 @@ fn what_would_be_ignored_is_refused() {
             "--class-specific: ",
         ),
         (&["--context-tokens", "60"], "--context-tokens 60"),
+        (
+            &["--train-images", "5"],
+            "images is not split into a half to learn from and one to measure on",
+        ),
     ] {
         let out = place.path("bench");
         let all = [&["bench", "--out", &out][..], &of_images, options].concat();

@@ -76,8 +76,8 @@ pub struct BenchArguments {
     )]
     pub root: Option<PathBuf>,
 
-    /// At most so many images of each class of the training half are encoded, shots among them [default:
-    /// 50 with --root, else all]
+    /// At most so many images of each class of the training half are encoded, shots among them; for data
+    /// in two halves, such as train/ and test/ [default: 50 with --root, else all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub train_images: Option<u32>,
 
@@ -133,6 +133,9 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
     check_place(&out, ReportOf::Bench)?;
     let mut notes = Vec::new();
     let mut tasks = tasks(&arguments, &mut notes)?;
+    if arguments.train_images.is_some() {
+        check_halves(&tasks)?;
+    }
     if let Some(most) = most_train_images(&arguments) {
         notes.extend(tasks.iter_mut().filter_map(|task| task.thin(most)));
         notes.dedup();
@@ -299,6 +302,19 @@ fn check_together(arguments: &BenchArguments) -> Result<()> {
         bail!(
             "--class-specific: contexts of single classes cannot be put before other names, as the open-vocabulary suite does; leave it out, or take another suite"
         );
+    }
+    Ok(())
+}
+
+/// Fails where there is no training half of which --train-images could leave images out.
+fn check_halves(tasks: &[Task]) -> Result<()> {
+    for task in tasks {
+        if !task.data.is_split() {
+            bail!(
+                "--train-images: {} is not split into a half to learn from and one to measure on; put folders `train` and `test` above the class folders (in a table, write the column `split`), or leave the option out",
+                shown(&task.data.root)
+            );
+        }
     }
     Ok(())
 }
