@@ -47,6 +47,30 @@ pub struct Row {
     pub mistakes: Vec<Mistake>,
 }
 
+impl Row {
+    /// The method's name in the tables and figures.
+    pub fn name(&self) -> String {
+        match self.variant.as_str() {
+            "" => self.method.name.clone(),
+            variant => format!("{}, {variant}", self.method.name),
+        }
+    }
+
+    /// What the method chose in this seed, and the share of images that its threshold keeps.
+    pub fn chosen(&self) -> Result<serde_json::Value> {
+        // By way of its text: a number of 32 bits has more digits once it is one of 64.
+        let settings = serde_json::to_string(&self.method.settings)?;
+        let settings: serde_json::Value = serde_json::from_str(&settings)?;
+        Ok(serde_json::json!({
+            "method": self.name(),
+            "seed": self.seed,
+            "threshold": self.method.threshold,
+            "kept": self.method.kept,
+            "settings": settings,
+        }))
+    }
+}
+
 /// What a trial showed beside its rows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TrialRecord {

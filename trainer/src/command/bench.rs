@@ -12,8 +12,9 @@ use super::import::model_directory;
 use super::limits::ImageLimits;
 use super::typed::command_line;
 use crate::bench::{
-    Bench, Rows, Suite, SuiteOptions, Task, Trial, ablation_figures, ablation_groups, differences,
-    hard_tasks, imagenet, latex_table, ood_sets, plan, summarise, template_spread, why_not,
+    Bench, Row, Rows, Suite, SuiteOptions, Task, Trial, ablation_figures, ablation_groups,
+    differences, hard_tasks, imagenet, latex_table, ood_sets, plan, summarise, template_spread,
+    why_not,
 };
 use crate::data;
 use crate::device::Devices;
@@ -255,7 +256,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         methods: summary.methods,
         timings,
         seed: seeds.first().copied().unwrap_or_default(),
-        config: serde_json::json!({"training": arguments.training, "seeds": seeds}),
+        config: settings(&arguments.training, &seeds, &all)?,
         data: first.data,
         device: device.name.clone(),
         versions: BTreeMap::from([("trainer".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
@@ -409,6 +410,20 @@ fn unavailable(
     Ok(reasons.iter().map(note).collect())
 }
 
+/// What the suite was told, and where there are several seeds what each chose for itself.
+fn settings(training: &TrainingConfig, seeds: &[u64], rows: &[Row]) -> Result<serde_json::Value> {
+    let mut training = serde_json::to_value(training)?;
+    if let Some(fields) = training.as_object_mut() {
+        // That of single runs, which a bench refuses: its seeds stand beside it.
+        fields.remove("seed");
+    }
+    let mut settings = serde_json::json!({"training": training, "seeds": seeds});
+    if seeds.len() > 1 {
+        settings["by_seed"] = rows.iter().map(Row::chosen).collect::<Result<_>>()?;
+    }
+    Ok(settings)
+}
+
 fn seed_note(seeds: &[u64]) -> String {
     let listed: Vec<String> = seeds.iter().map(u64::to_string).collect();
     match seeds.len() {
@@ -416,7 +431,9 @@ fn seed_note(seeds: &[u64]) -> String {
         count => format!(
             "Means over {count} seeds ({}), ± their sample standard deviation. A seed changes the shots, \
              the starts and the batches; methods that learn nothing do not change with it. Figures and \
-             steps are of the first seed. Seconds are those of each method as if it were alone.",
+             steps are of the first seed, and so are each method's threshold, the share of images that it \
+             keeps, and the method's own settings; `config.by_seed` in report.json has them for every seed. \
+             Seconds are those of each method as if it were alone.",
             listed.join(", ")
         ),
     }
