@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Place, Run, picture, read_json, trainer};
 
@@ -23,8 +23,16 @@ fn every_method_gets_a_row_and_no_row_is_made_twice() {
         out: out.clone(),
     };
 
-    suite.run("0");
+    suite.run("1");
     let report: Value = read_json(&format!("{out}/report.json"));
+    let config = &report["config"];
+    assert_eq!(
+        (&report["seed"], &config["seeds"]),
+        (&json!(1), &json!([1]))
+    );
+    assert_eq!(config["training"]["shots"], 2);
+    assert_eq!(config["training"].get("seed"), None);
+    assert_eq!(config.get("by_seed"), None);
     let methods = report["methods"].as_array().unwrap();
     let found: BTreeSet<&str> = methods.iter().map(|m| m["id"].as_str().unwrap()).collect();
     let all: BTreeSet<&str> = shared::score::methods().iter().map(|m| m.id()).collect();
@@ -40,10 +48,31 @@ fn every_method_gets_a_row_and_no_row_is_made_twice() {
     assert_eq!(table.matches("\\\\\n").count(), 2 + all.len(), "{table}");
 
     let run = suite.run("0,1");
-    assert_eq!(made(&run, 0), Vec::<&str>::new());
-    assert_eq!(made(&run, 1).len(), all.len());
+    assert_eq!(made(&run, 0).len(), all.len());
+    assert_eq!(made(&run, 1), Vec::<&str>::new());
     let report: Value = read_json(&format!("{out}/report.json"));
     assert!(report["methods"][0]["average"]["auroc_deviation"].is_number());
+    // A threshold stands beside the share that it keeps itself, in the seed it is of.
+    let by_seed = report["config"]["by_seed"].as_array().unwrap();
+    assert_eq!(by_seed.len(), 2 * all.len());
+    for method in report["methods"].as_array().unwrap() {
+        for seed in [0, 1] {
+            let of_seed = by_seed
+                .iter()
+                .find(|chosen| chosen["method"] == method["name"] && chosen["seed"] == seed)
+                .unwrap();
+            let (_, row) = suite.row(method["id"].as_str().unwrap(), seed);
+            for what in ["threshold", "kept", "settings"] {
+                assert_eq!(of_seed[what], row["method"][what], "{what}: {method}");
+                assert!(
+                    seed == 1 || of_seed[what] == method[what],
+                    "{what}: {method}"
+                );
+            }
+        }
+    }
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("so are each method's threshold"), "{notes}");
 
     // As after a power cut: one row short.
     let (path, before) = suite.row("mcm", 1);
@@ -83,8 +112,9 @@ impl Suite {
             "2",
             "--negative-steps",
             "2",
+            // The fewest that give every method its labels.
             "--label-pool",
-            "60",
+            "9",
         ])
         .success()
     }

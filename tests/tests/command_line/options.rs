@@ -110,6 +110,14 @@ fn what_would_be_ignored_is_refused() {
             "--class-specific: ",
         ),
         (&["--context-tokens", "60"], "--context-tokens 60"),
+        (
+            &["--train-images", "5"],
+            "images is not split into a half to learn from and one to measure on",
+        ),
+        (
+            &["--label-pool", "8"],
+            "--label-pool 8: so few words give no negative label; give 9 or more, or 0",
+        ),
     ] {
         let out = place.path("bench");
         let all = [&["bench", "--out", &out][..], &of_images, options].concat();
@@ -127,6 +135,8 @@ fn what_would_be_ignored_is_refused() {
     };
     let text = train(&["--context-tokens", "60"]).failure().stderr;
     assert!(text.contains("--context-tokens 60"), "{text}");
+    let text = train(&["--label-pool", "1"]).failure().stderr;
+    assert!(text.contains("--label-pool 1: so few words"), "{text}");
     let text = trainer(&["import", &model, "--out", &place.path("again")]);
     let text = text.failure().stderr;
     assert!(text.contains("is a model directory already"), "{text}");
@@ -197,6 +207,27 @@ fn the_compact_model_may_be_named() {
         (&config["precision"], &config["exported_from"]),
         (&Value::from("int8"), &Value::from("f16"))
     );
+}
+
+/// The pool is as small as the vocabulary of the text tower, whatever was asked for.
+#[test]
+fn a_text_tower_that_knows_no_label_is_refused_before_it_is_learned_with() {
+    let place = prepared();
+    place.write("model/words.txt", b"apple red");
+    let (model, data, out) = (place.path("model"), place.path("images"), place.path("out"));
+    let others = format!("others={}", place.path("others"));
+    let places = [
+        "bench", "--model", &model, "--data", &data, "--ood", &others, "--out", &out,
+    ];
+    let few = "--seeds 0 --shots 1 --context-tokens 4 --without-patches --device cpu";
+    let few: Vec<&str> = few.split_whitespace().collect();
+    let text = trainer(&[&places[..], &few].concat()).failure().stderr;
+    assert!(
+        text.contains("no negative label was mined from the 2 words")
+            && text.contains("--label-pool 0"),
+        "{text}"
+    );
+    assert!(!text.contains("stage 1"), "{text}");
 }
 
 /// A text tower that reads 16 tokens has no room for 16 of context: the other parts still have rows.

@@ -19,7 +19,7 @@ pub use hard::tasks as hard_tasks;
 pub use latex::table as latex_table;
 pub use paper::{differences, imagenet, ood_sets};
 pub use planned::why_not;
-pub use row::Rows;
+pub use row::{Row, Rows};
 pub use suite::{Suite, SuiteOptions, ablation_groups, plan};
 pub use summary::{ablation_figures, summarise};
 pub use task::Task;

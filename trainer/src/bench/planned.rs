@@ -79,7 +79,7 @@ impl Planned<'_> {
     }
 
     /// The key of its row, for a trial that depends on these.
-    pub fn key(&self, depends: &serde_json::Value) -> Result<String> {
+    pub fn key(&self, rows: &Rows, depends: &serde_json::Value) -> Result<String> {
         let mut parts = json!({"method": self.method.id(), "trial": depends});
         if let Some(template) = self.template {
             parts["template"] = json!(template.prompts);
@@ -87,7 +87,7 @@ impl Planned<'_> {
         if self.on_pixels {
             parts["on pixels"] = json!(ODIN_STEP);
         }
-        Rows::key(&parts)
+        rows.key(&parts)
     }
 }
 

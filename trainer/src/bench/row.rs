@@ -47,6 +47,30 @@ pub struct Row {
     pub mistakes: Vec<Mistake>,
 }
 
+impl Row {
+    /// The method's name in the tables and figures.
+    pub fn name(&self) -> String {
+        match self.variant.as_str() {
+            "" => self.method.name.clone(),
+            variant => format!("{}, {variant}", self.method.name),
+        }
+    }
+
+    /// What the method chose in this seed, and the share of images that its threshold keeps.
+    pub fn chosen(&self) -> Result<serde_json::Value> {
+        // By way of its text: a number of 32 bits has more digits once it is one of 64.
+        let settings = serde_json::to_string(&self.method.settings)?;
+        let settings: serde_json::Value = serde_json::from_str(&settings)?;
+        Ok(serde_json::json!({
+            "method": self.name(),
+            "seed": self.seed,
+            "threshold": self.method.threshold,
+            "kept": self.method.kept,
+            "settings": settings,
+        }))
+    }
+}
+
 /// What a trial showed beside its rows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TrialRecord {
@@ -64,22 +88,28 @@ pub struct TrialRecord {
     pub timings: BTreeMap<String, f64>,
 }
 
-/// The folder of finished rows.
+/// The folder of finished rows, for one device: another gives other roundings and other seconds.
 pub struct Rows {
     folder: PathBuf,
+    device: String,
 }
 
 impl Rows {
-    /// Rows below the output folder of a suite.
-    pub fn below(out: &Path) -> Result<Self> {
+    /// Rows below the output folder of a suite, made on the device of this name.
+    pub fn below(out: &Path, device: &str) -> Result<Self> {
         let folder = out.join("rows");
         output::create_folder(&folder)?;
-        Ok(Self { folder })
+        Ok(Self {
+            folder,
+            device: device.to_owned(),
+        })
     }
 
-    /// The key of what a row or a trial depends on: SHA-256 of its JSON, in hexadecimal.
-    pub fn key(parts: &serde_json::Value) -> Result<String> {
-        let text = serde_json::to_vec(&(ROW_VERSION, env!("CARGO_PKG_VERSION"), parts))?;
+    /// The key of what a row or a trial depends on, the device among it: SHA-256 of its JSON, in
+    /// hexadecimal.
+    pub fn key(&self, parts: &serde_json::Value) -> Result<String> {
+        let version = env!("CARGO_PKG_VERSION");
+        let text = serde_json::to_vec(&(ROW_VERSION, version, &self.device, parts))?;
         let digest = Sha256::digest(&text);
         Ok(hexadecimal(&digest[..16]))
     }
@@ -136,9 +166,9 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_again_and_what_is_broken_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let rows = Rows::below(folder.path()).unwrap();
-        let key = Rows::key(&serde_json::json!({"seed": 1})).unwrap();
-        assert_ne!(key, Rows::key(&serde_json::json!({"seed": 2})).unwrap());
+        let rows = Rows::below(folder.path(), "CPU (2 threads)").unwrap();
+        let key = rows.key(&serde_json::json!({"seed": 1})).unwrap();
+        assert_ne!(key, rows.key(&serde_json::json!({"seed": 2})).unwrap());
         assert!(rows.get::<TrialRecord>(&key).is_none());
         let record = TrialRecord {
             notes: vec!["one".into()],
@@ -146,6 +176,10 @@ mod tests {
         };
         rows.put(&key, &record).unwrap();
         assert_eq!(rows.get::<TrialRecord>(&key).unwrap().notes, record.notes);
+        // The same trial on a GPU is not this one.
+        let on_gpu = Rows::below(folder.path(), "NVIDIA L4 (vulkan)").unwrap();
+        let of_gpu = on_gpu.key(&serde_json::json!({"seed": 1})).unwrap();
+        assert!(on_gpu.get::<TrialRecord>(&of_gpu).is_none());
         let text = std::fs::read_to_string(rows.path(&key)).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["value"]["notes"][0], "one");

@@ -12,7 +12,7 @@ use super::row::{Row, TrialRecord};
 /// What a suite found.
 #[derive(Default)]
 pub struct Summary {
-    /// Means over seeds, with deviations; best average first.
+    /// Means over seeds, with deviations, and what the first seed chose; best average first.
     pub methods: Vec<MethodReport>,
     /// Figures of the first seed.
     pub figures: Figures,
@@ -20,8 +20,8 @@ pub struct Summary {
     pub mistakes: Option<MistakeReport>,
 }
 
-/// Means and standard deviations over seeds; figures come from the first seed, whose rows and
-/// record come first.
+/// Means and standard deviations over seeds; figures, thresholds and settings come from the first
+/// seed, whose rows and record come first.
 pub fn summarise(rows: &[Row], record: Option<&TrialRecord>) -> Summary {
     let mut groups: Vec<Vec<&Row>> = Vec::new();
     for row in rows {
@@ -142,13 +142,12 @@ fn mean(group: &[&Row]) -> MethodReport {
         Some(rates.iter().sum::<f64>() / rates.len().max(1) as f64)
     };
     let first = group[0];
+    // Threshold, settings and the share kept stay those of the first seed: they belong together, and no
+    // threshold keeps what several keep on average.
     let mut method = first.method.clone();
-    if !first.variant.is_empty() {
-        method.name = format!("{}, {}", method.name, first.variant);
-    }
+    method.name = first.name();
     method.id_top1 = of(&|row| row.method.id_top1);
     method.ece = of(&|row| row.method.ece);
-    method.kept = of(&|row| row.method.kept);
     method.seconds = of(&|row| Some(row.seconds));
     method.ood = first
         .method

@@ -38,10 +38,11 @@ impl Task {
             .count()
     }
 
-    /// Keeps at most `most` images of each class to learn from and to calibrate on, evenly taken in the
-    /// order of their names; one sentence on it where any is left out.
+    /// Keeps at most `most` images of each class in the training half, evenly taken in the order of their
+    /// names; one sentence on it where any is left out. Of data without halves all are kept: what is
+    /// not learned from is measured on there.
     pub fn thin(&mut self, most: usize) -> Option<String> {
-        let learned = |split: Option<Split>| split != Some(Split::Test);
+        let learned = |split: Option<Split>| split == Some(Split::Train);
         let mut of_class = vec![0usize; self.data.classes.len()];
         for item in self.data.items.iter().filter(|item| learned(item.split)) {
             if let Some(count) = item.label.and_then(|label| of_class.get_mut(label)) {
@@ -101,5 +102,17 @@ mod tests {
         );
         assert_eq!(kept.len(), 3 + 1 + 5);
         assert!(task.thin(3).is_none());
+    }
+
+    #[test]
+    fn data_without_halves_keep_every_image() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..4 {
+            put(&folder.path().join(format!("ant/{number}.png")), 1);
+            put(&folder.path().join(format!("bee/{number}.png")), 1);
+        }
+        let mut task = Task::open(folder.path(), &[]).unwrap();
+        assert!(task.thin(1).is_none());
+        assert_eq!(task.data.items.len(), 8);
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use serde_json::json;
 use shared::bundle::Map;
 use shared::clip::preprocess::DecodeLimits;
-use shared::score::{ClassFeatures, Method, methods};
+use shared::score::{ClassFeatures, Input, Method, methods};
 
 use super::planned::{OF_WORDS, Planned, learning_seconds, needed};
 use super::row::{Row, Rows, TrialRecord};
@@ -88,10 +88,10 @@ impl Bench<'_> {
             "patches": experiment.has_patches(),
             "variant": trial.variant,
         });
-        let trial_key = Rows::key(&json!({"trial": depends}))?;
+        let trial_key = self.rows.key(&json!({"trial": depends}))?;
         let keys = planned
             .iter()
-            .map(|row| row.key(&depends))
+            .map(|row| row.key(self.rows, &depends))
             .collect::<Result<Vec<_>>>()?;
         let done: Vec<Option<Row>> = keys.iter().map(|key| self.rows.get(key)).collect();
         self.taken_over += done.iter().flatten().count();
@@ -104,24 +104,23 @@ impl Bench<'_> {
         let folder = self.checkpoints.join(&trial_key);
         let checkpoints = Checkpoints::open(folder, trial_key.clone(), true)?;
         let config = &trial.config;
-        let mut learned = learn(
-            self.model,
-            &learning,
-            config,
-            self.device,
-            &checkpoints,
-            &needed,
-        )?;
-        if trial.split.is_open_vocabulary() {
-            let names = &experiment.classes;
-            for_other_names(self.model, names, config, self.device, &mut learned)?;
-        }
         let (finished, model, device, limits) = (self.rows, self.model, self.device, self.limits);
         let takes_words = needed.iter().any(|input| OF_WORDS.contains(input));
+        // Before what takes long: a text tower may know too few words for any label.
         let labels = match takes_words {
             true => self.labels(&learning, config)?,
             false => None,
         };
+        if needed.contains(&Input::Mined)
+            && let Some(labels) = labels
+        {
+            check_mined(labels, learning.classes.len())?;
+        }
+        let mut learned = learn(model, &learning, config, device, &checkpoints, &needed)?;
+        if trial.split.is_open_vocabulary() {
+            let names = &experiment.classes;
+            for_other_names(model, names, config, device, &mut learned)?;
+        }
         let mut own = learned.classes.clone();
         if trial.split.is_open_vocabulary() {
             // Settings are chosen with the classes that were learned, and no other.
@@ -197,6 +196,18 @@ impl Bench<'_> {
         }
         Ok(self.labels.get(&key).and_then(Option::as_ref))
     }
+}
+
+/// Fails where the pool of words gave no negative label.
+fn check_mined(labels: &NegativeLabels, classes: usize) -> Result<()> {
+    let all: Vec<usize> = (0..classes).collect();
+    if labels.words.mine(&all).is_empty() {
+        bail!(
+            "no negative label was mined from the {} words of WordNet that the text tower knows: too few, or each of them like a class; leave the methods with labels out with --label-pool 0",
+            labels.words.len()
+        );
+    }
+    Ok(())
 }
 
 /// The scores of images whose pixels took ODIN's step; what an image shows is still told from the image.

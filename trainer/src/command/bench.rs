@@ -12,8 +12,9 @@ use super::import::model_directory;
 use super::limits::ImageLimits;
 use super::typed::command_line;
 use crate::bench::{
-    Bench, Rows, Suite, SuiteOptions, Task, Trial, ablation_figures, ablation_groups, differences,
-    hard_tasks, imagenet, latex_table, ood_sets, plan, summarise, template_spread, why_not,
+    Bench, Row, Rows, Suite, SuiteOptions, Task, Trial, ablation_figures, ablation_groups,
+    differences, hard_tasks, imagenet, latex_table, ood_sets, plan, summarise, template_spread,
+    why_not,
 };
 use crate::data;
 use crate::device::Devices;
@@ -33,7 +34,8 @@ const MOST_TRAIN_IMAGES: usize = 50;
 /// table.tex and every figure as SVG and PNG.
 ///
 /// Finished rows are kept below --out: a suite that was stopped goes on where it was, and one that
-/// is run again with more seeds makes only what they add. The table is of the seeds that are named.
+/// is run again with more seeds makes only what they add. Rows of another device are made anew. The
+/// table is of the seeds that are named.
 #[derive(Args, Debug)]
 pub struct BenchArguments {
     /// What to try
@@ -75,8 +77,8 @@ pub struct BenchArguments {
     )]
     pub root: Option<PathBuf>,
 
-    /// At most so many images of each class of the training half are encoded, shots among them [default:
-    /// 50 with --root, else all]
+    /// At most so many images of each class of the training half are encoded, shots among them; for data
+    /// in two halves, such as train/ and test/ [default: 50 with --root, else all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub train_images: Option<u32>,
 
@@ -132,6 +134,9 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
     check_place(&out, ReportOf::Bench)?;
     let mut notes = Vec::new();
     let mut tasks = tasks(&arguments, &mut notes)?;
+    if arguments.train_images.is_some() {
+        check_halves(&tasks)?;
+    }
     if let Some(most) = most_train_images(&arguments) {
         notes.extend(tasks.iter_mut().filter_map(|task| task.thin(most)));
         notes.dedup();
@@ -161,7 +166,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         let images = EncodedImages::encode(&model, &device.device, &sets, &encoding)?;
         encoded.get_or_init(|| images).experiment(shots, seed)
     };
-    let rows = Rows::below(&out)?;
+    let rows = Rows::below(&out, &device.name)?;
     let mut bench = Bench {
         model: &model,
         device: &device.device,
@@ -251,7 +256,7 @@ pub fn run(arguments: BenchArguments) -> Result<()> {
         methods: summary.methods,
         timings,
         seed: seeds.first().copied().unwrap_or_default(),
-        config: serde_json::json!({"training": arguments.training, "seeds": seeds}),
+        config: settings(&arguments.training, &seeds, &all)?,
         data: first.data,
         device: device.name.clone(),
         versions: BTreeMap::from([("trainer".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
@@ -298,6 +303,19 @@ fn check_together(arguments: &BenchArguments) -> Result<()> {
         bail!(
             "--class-specific: contexts of single classes cannot be put before other names, as the open-vocabulary suite does; leave it out, or take another suite"
         );
+    }
+    Ok(())
+}
+
+/// Fails where there is no training half of which --train-images could leave images out.
+fn check_halves(tasks: &[Task]) -> Result<()> {
+    for task in tasks {
+        if !task.data.is_split() {
+            bail!(
+                "--train-images: {} is not split into a half to learn from and one to measure on; put folders `train` and `test` above the class folders (in a table, write the column `split`), or leave the option out",
+                shown(&task.data.root)
+            );
+        }
     }
     Ok(())
 }
@@ -392,6 +410,20 @@ fn unavailable(
     Ok(reasons.iter().map(note).collect())
 }
 
+/// What the suite was told, and where there are several seeds what each chose for itself.
+fn settings(training: &TrainingConfig, seeds: &[u64], rows: &[Row]) -> Result<serde_json::Value> {
+    let mut training = serde_json::to_value(training)?;
+    if let Some(fields) = training.as_object_mut() {
+        // That of single runs, which a bench refuses: its seeds stand beside it.
+        fields.remove("seed");
+    }
+    let mut settings = serde_json::json!({"training": training, "seeds": seeds});
+    if seeds.len() > 1 {
+        settings["by_seed"] = rows.iter().map(Row::chosen).collect::<Result<_>>()?;
+    }
+    Ok(settings)
+}
+
 fn seed_note(seeds: &[u64]) -> String {
     let listed: Vec<String> = seeds.iter().map(u64::to_string).collect();
     match seeds.len() {
@@ -399,7 +431,9 @@ fn seed_note(seeds: &[u64]) -> String {
         count => format!(
             "Means over {count} seeds ({}), ± their sample standard deviation. A seed changes the shots, \
              the starts and the batches; methods that learn nothing do not change with it. Figures and \
-             steps are of the first seed. Seconds are those of each method as if it were alone.",
+             steps are of the first seed, and so are each method's threshold, the share of images that it \
+             keeps, and the method's own settings; `config.by_seed` in report.json has them for every seed. \
+             Seconds are those of each method as if it were alone.",
             listed.join(", ")
         ),
     }

@@ -107,7 +107,7 @@ pub struct TrainingConfig {
     pub nis: NisLoss,
 
     /// Most words of WordNet that negative labels are mined from, evenly thinned (the compact model
-    /// knows fewer); 0 leaves NegLabel, CSP, CLIPN and NegPrompt with mined labels out
+    /// knows fewer), 9 or more; 0 leaves NegLabel, CSP, CLIPN and NegPrompt with mined labels out
     #[arg(long, default_value_t = LABEL_POOL, value_name = "N")]
     pub label_pool: usize,
 
@@ -116,6 +116,8 @@ pub struct TrainingConfig {
     pub seed: u64,
 }
 
+/// The fewest words of WordNet that give a negative label: of 9 words 7 are nouns, and 15 % of 7 is one.
+const LEAST_LABEL_POOL: usize = 9;
 /// The most negative prompts a class; a bundle holds no more.
 const MOST_NEGATIVES: usize = 1_024;
 /// The largest rate, or weight of a part of a loss: losses are of the order of 1.
@@ -151,6 +153,11 @@ impl TrainingConfig {
             ensure!(value >= least, "{option} {value}: give {least} or more");
             ensure!(value <= most, "{option} {value}: give {most} or less");
         }
+        ensure!(
+            self.label_pool == 0 || self.label_pool >= LEAST_LABEL_POOL,
+            "--label-pool {}: so few words give no negative label; give {LEAST_LABEL_POOL} or more, or 0 to leave the methods with labels out",
+            self.label_pool
+        );
         ensure!(
             self.class_sample != Some(0),
             "--class-sample 0: give 1 or more"
@@ -212,6 +219,12 @@ mod tests {
                 let error = told(option, wrong).unwrap_err();
                 assert!(error.starts_with(&format!("{option} ")), "{error}");
             }
+        }
+        told("--label-pool", "0").unwrap();
+        told("--label-pool", "9").unwrap();
+        for too_few in ["1", "8"] {
+            let error = told("--label-pool", too_few).unwrap_err();
+            assert!(error.contains("give 9 or more, or 0"), "{error}");
         }
         told("--activation-memory", "1e7").unwrap();
         assert!(told("--activation-memory", "inf").is_err());
