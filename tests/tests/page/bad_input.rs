@@ -48,6 +48,23 @@ fn bad_files_get_clear_cards() {
     ));
     assert!(stage.text("#tally-text").contains("5 not read"));
     stage.browser.screenshot("bad-files");
+    // They can be shown alone, as long as there is one.
+    let offered = "return document.querySelector('#tally [value=error]').closest('label').offsetParent !== null";
+    assert_eq!(stage.browser.run(offered), true);
+    stage
+        .browser
+        .run("document.querySelector('#tally [value=error]').click()");
+    let shown = "return [...document.querySelectorAll('.card')].filter((card) => card.offsetParent !== null).map((card) => card.dataset.verdict)";
+    assert_eq!(
+        stage.browser.run(shown),
+        serde_json::json!(["error", "error", "error", "error", "error"])
+    );
+    stage.clear();
+    stage
+        .browser
+        .run("document.querySelector('#tally [value=all]').click()");
+    stage.show(&[sample("coffee.jpg")], 300);
+    assert_eq!(stage.browser.run(offered), false);
 }
 
 /// An extension's script that fails in the page says nothing of the page's own program.

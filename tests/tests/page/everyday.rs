@@ -487,6 +487,9 @@ fn the_way_back_leads_from_view_to_view() {
     is("verdicts");
     stage.browser.run("setTimeout(() => history.forward())");
     is("why");
+    // What is skipped to is there.
+    let skips = "return [...document.querySelectorAll('.skip')].filter((link) => getComputedStyle(link).display !== 'none').map((link) => link.getAttribute('href'))";
+    assert_eq!(stage.browser.run(skips), json!(["#settings"]));
     // A jump within the page is no view.
     stage.browser.run("location.hash = 'settings'");
     stage

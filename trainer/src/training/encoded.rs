@@ -188,6 +188,7 @@ impl EncodedImages {
         let mut experiment =
             Experiment::assemble(&self.train, test, ood, &self.source, shots, seed)?;
         experiment.notes.splice(0..0, self.notes.iter().cloned());
+        experiment.notes.extend(experiment.missing_classes());
         experiment.notes.iter().for_each(|note| say_once(note));
         Ok(experiment)
     }

@@ -378,6 +378,28 @@ impl Experiment {
         Ok(experiment)
     }
 
+    /// What is said of classes of which no image is left beside the shots.
+    pub(super) fn missing_classes(&self) -> Option<String> {
+        let classes = self.classes.len();
+        let without = |set: &ImageSet, what: &str| {
+            let missing = classes - distinct(&set.labels).min(classes);
+            (missing > 0).then(|| (missing, what.to_owned()))
+        };
+        let kinds = [
+            without(&self.test, "measure on"),
+            without(&self.calibration, "set the thresholds by"),
+        ];
+        let mut kinds = kinds.into_iter().flatten();
+        let (count, what) = kinds.next()?;
+        let verb = if count == 1 { "has" } else { "have" };
+        let mut note = format!("Of the {classes} classes, {count} {verb} no image left to {what}");
+        if let Some((count, what)) = kinds.next() {
+            note.push_str(&format!(" and {count} none to {what}"));
+        }
+        note.push_str(": the figures say nothing of them. Add images, or lower --shots.");
+        Some(note)
+    }
+
     /// A person's own folders, encoded once and kept in `encoding.cache`.
     pub fn from_folders(
         model: &ModelDirectory,
@@ -467,7 +489,6 @@ impl Experiment {
                 if images == 1 { "" } else { "s" }
             ));
         }
-        notes.extend(missing_classes(classes.len(), &calibration, &test));
         let mut data = vec![
             // What could not be read of a file that several sets are drawn from counts once.
             described(&learn, "learning", train.skipped, source),
@@ -561,18 +582,6 @@ fn every_second_of_each(labels: &[Option<usize>]) -> Vec<bool> {
         .collect()
 }
 
-/// What is said of classes of which no image is left beside the shots.
-fn missing_classes(classes: usize, calibration: &ImageSet, test: &ImageSet) -> Option<String> {
-    let without = |set: &ImageSet| classes - distinct(&set.labels).min(classes);
-    let (no_test, no_calibration) = (without(test), without(calibration));
-    (no_test + no_calibration > 0).then(|| {
-        format!(
-            "Of the {classes} classes, {no_test} have no image left to measure on and {no_calibration} none to set the \
-             thresholds by: the figures say nothing of them. Add images, or lower --shots."
-        )
-    })
-}
-
 fn distinct(labels: &[usize]) -> usize {
     labels.iter().collect::<BTreeSet<_>>().len()
 }
@@ -642,11 +651,30 @@ mod tests {
             labels: labels.to_vec(),
             ..ImageSet::default()
         };
-        assert_eq!(missing_classes(2, &set(&[0, 1, 1]), &set(&[1, 0])), None);
-        let note = missing_classes(4, &set(&[0, 1, 1]), &set(&[3])).unwrap();
+        let told = |classes: usize, calibration: &[usize], test: &[usize]| {
+            Experiment {
+                classes: vec![String::new(); classes],
+                calibration: set(calibration),
+                test: set(test),
+                ..Experiment::default()
+            }
+            .missing_classes()
+        };
+        assert_eq!(told(2, &[0, 1, 1], &[1, 0]), None);
+        for (test, said) in [
+            (&[0, 1, 2, 3][..], "2 have no image left to set the"),
+            (&[3], "3 have no image left to measure on and 2 none to set"),
+        ] {
+            let note = told(4, &[0, 1, 1], test).unwrap();
+            assert!(
+                note.starts_with(&format!("Of the 4 classes, {said}")),
+                "{note}"
+            );
+        }
         assert!(
-            note.starts_with("Of the 4 classes, 3 have no image left to measure on and 2 none"),
-            "{note}"
+            told(2, &[0, 1], &[1])
+                .unwrap()
+                .contains("1 has no image left to measure on:")
         );
         assert_eq!(described(&set(&[0, 2, 2]), "", 0, "").classes, Some(2));
     }
