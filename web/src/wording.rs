@@ -211,7 +211,9 @@ mod tests {
     #[test]
     fn a_tab_loaded_anew_says_what_is_as_it_was() {
         let said = lost_photos(2, false);
-        assert!(said.contains("choose them again. Method, device and classes are as"));
+        assert!(
+            said.contains("choose them again. The page's own bundle is loaded; method, device and")
+        );
         assert!(!said.contains("settings"), "{said}");
     }
 

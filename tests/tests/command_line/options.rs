@@ -228,6 +228,19 @@ fn a_text_tower_that_knows_no_label_is_refused_before_it_is_learned_with() {
         "{text}"
     );
     assert!(!text.contains("stage 1"), "{text}");
+    // A run has other methods to show, and says which have no row.
+    let out = place.path("run");
+    let places = [
+        "train", "--model", &model, "--data", &data, "--ood", &others, "--out", &out,
+    ];
+    let few = "--shots 1 --context-tokens 4 --positive-steps 1 --negative-steps 1 --device cpu";
+    let few: Vec<&str> = few.split_whitespace().collect();
+    let text = trainer(&[&places[..], &few].concat()).success().stderr;
+    let said = "No negative label was mined from the 2 words";
+    assert!(text.contains(said), "{text}");
+    let report: Value = read_json(&format!("{out}/report.json"));
+    assert!(report["notes"].to_string().contains(said));
+    assert!(!report["methods"].to_string().contains("NegLabel"));
 }
 
 /// A text tower that reads 16 tokens has no room for 16 of context: the other parts still have rows.

@@ -111,14 +111,14 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         embedded::check_holds_features_of(&model)?;
     }
     check_text(&model, config)?;
-    let mut of_starts = Vec::new();
+    let mut words_notes = Vec::new();
     for (option, text) in [
         ("--positive-start", &config.positive_start),
         ("--negative-start", &config.negative_start),
     ] {
-        of_starts.extend(check_start(&model, option, text, config.context_tokens)?);
+        words_notes.extend(check_start(&model, option, text, config.context_tokens)?);
     }
-    of_starts.iter().for_each(|note| say_once(note));
+    words_notes.iter().for_each(|note| say_once(note));
     check_model(
         &model,
         arguments.precision,
@@ -176,6 +176,14 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         &device.device,
     )?;
     if let Some(labels) = &labels {
+        let all: Vec<usize> = (0..experiment.classes.len()).collect();
+        if labels.words.mine(&all).is_empty() {
+            words_notes.push(told(format!(
+                "No negative label was mined from the {} words of WordNet that the text tower knows: they are too few, or \
+                 each is like a class. NegLabel, CSP and NegPrompt with mined labels have no row.",
+                labels.words.len()
+            )));
+        }
         labels.add_to(&mut learned.classes);
         learned
             .timings
@@ -198,7 +206,7 @@ pub fn run(arguments: TrainArguments) -> Result<()> {
         labels.as_ref(),
         &evaluation,
     )?;
-    report.notes.splice(0..0, of_starts);
+    report.notes.splice(0..0, words_notes);
     let (id, ood) = largest_similarities(&experiment, &learned.classes)?;
     report.figures.similarities =
         similarity_figures(&[("in-distribution", &id), ("out-of-distribution", &ood)])?;
