@@ -222,13 +222,13 @@ impl Weigher {
                 }
                 // Empty list, dictionary, set; those of what is above the mark.
                 b']' | b'}' | 0x8f => self.push(Size::of(CONTAINER_BYTES))?,
-                b't' => {
+                b't' | b'l' | b'd' | 0x91 => {
                     let items = self.pop_to_mark()?;
-                    self.gather(OBJECT_BYTES, &items)?;
-                }
-                b'l' | b'd' | 0x91 => {
-                    let items = self.pop_to_mark()?;
-                    self.gather(CONTAINER_BYTES, &items)?;
+                    let bytes = match operation {
+                        b't' => OBJECT_BYTES,
+                        _ => CONTAINER_BYTES,
+                    };
+                    self.gather(bytes, &items)?;
                 }
                 // Tuples of one, two and three.
                 0x85..=0x87 => {
@@ -236,16 +236,12 @@ impl Weigher {
                     self.gather(OBJECT_BYTES, &items)?;
                 }
                 // Into the list, dictionary or set below.
-                b'a' => {
-                    let items = self.pop_many(1)?;
-                    self.put_in(&items)?;
-                }
-                b's' => {
-                    let items = self.pop_many(2)?;
-                    self.put_in(&items)?;
-                }
-                b'e' | b'u' | 0x90 => {
-                    let items = self.pop_to_mark()?;
+                b'a' | b's' | b'e' | b'u' | 0x90 => {
+                    let items = match operation {
+                        b'a' => self.pop_many(1)?,
+                        b's' => self.pop_many(2)?,
+                        _ => self.pop_to_mark()?,
+                    };
                     self.put_in(&items)?;
                 }
                 // A class by two texts, a call, an instance; one with names for its arguments.
@@ -273,28 +269,12 @@ impl Weigher {
                     let top = *self.top()?;
                     self.fetch(top)?;
                 }
-                b'g' => {
-                    let place = self.place(pickle)?;
+                b'g' | b'h' | b'j' => {
+                    let place = self.place(pickle, operation)?;
                     self.recall(place)?;
                 }
-                b'h' => {
-                    let place = number(pickle, 1)? as u32;
-                    self.recall(place)?;
-                }
-                b'j' => {
-                    let place = number(pickle, 4)? as u32;
-                    self.recall(place)?;
-                }
-                b'p' => {
-                    let place = self.place(pickle)?;
-                    self.memorise(place)?;
-                }
-                b'q' => {
-                    let place = number(pickle, 1)? as u32;
-                    self.memorise(place)?;
-                }
-                b'r' => {
-                    let place = number(pickle, 4)? as u32;
+                b'p' | b'q' | b'r' => {
+                    let place = self.place(pickle, operation)?;
                     self.memorise(place)?;
                 }
                 0x94 => self.memorise(self.memo.len() as u32)?,
@@ -410,12 +390,18 @@ impl Weigher {
         Ok(line)
     }
 
-    /// A place in the memo, written as a number on a line.
-    fn place(&mut self, pickle: &mut impl BufRead) -> Result<u32, End> {
-        let line = String::from_utf8(self.line(pickle)?);
-        line.ok()
-            .and_then(|line| line.parse().ok())
-            .ok_or(End::Broken)
+    /// The place in the memo that an operation names: in one byte, in four, or on a line.
+    fn place(&mut self, pickle: &mut impl BufRead, operation: u8) -> Result<u32, End> {
+        match operation {
+            b'h' | b'q' => number(pickle, 1).map(|place| place as u32),
+            b'j' | b'r' => number(pickle, 4).map(|place| place as u32),
+            _ => {
+                let line = String::from_utf8(self.line(pickle)?);
+                line.ok()
+                    .and_then(|line| line.parse().ok())
+                    .ok_or(End::Broken)
+            }
+        }
     }
 
     fn mark_on_top(&self) -> bool {
