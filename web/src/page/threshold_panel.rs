@@ -80,9 +80,7 @@ pub fn show(standard: &Standard, own: bool) {
     if standard.scale() == ScoreScale::Probability {
         let probability = standard.scale().display(standard.threshold);
         let probability = wording::percent(probability).replace(' ', "\u{a0}");
-        value.push_str(&format!(
-            " ({probability}\u{a0}for the classes, the rest for none of them)"
-        ));
+        value.push_str(&format!(" (as a probability {probability})"));
     }
     text("threshold-value", &value);
     text("rate-hit", &hit);
